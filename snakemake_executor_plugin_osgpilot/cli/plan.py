@@ -205,6 +205,6 @@ def _show_pilot(verdict: Verdict) -> None:
 
 
 def _show_sample(sample: Sample) -> None:
-    echo(f"\n# a job of {', '.join(sample.rules)} (payload {sample.payload})")
+    echo(f"\n# a job of {', '.join(sample.rules)}")
     for name, value in sample.description.items():
         echo(f"{name} = {value}")

@@ -1,4 +1,4 @@
-"""`osgpilot runtime`: the image with Snakemake for rules that need it on the execution point."""
+"""`osgpilot runtime`: an image with Snakemake for `run:` rules and storage plugins."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from ..common.console_output import echo
 
 @click.group(short_help="The image with Snakemake for jobs that need it.")
 def runtime() -> None:
-    """Manage images with Snakemake, for rules that need it where they run."""
+    """Manage images with Snakemake, for rules with `run:` and for files of storage plugins."""
 
 
 @runtime.command()

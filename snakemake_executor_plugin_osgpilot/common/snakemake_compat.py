@@ -2,8 +2,8 @@
 
 Seen with Snakemake 9.27.1, snakemake-interface-executor-plugins 9.4.0 and
 snakemake-executor-plugin-slurm 2.8.0. Each function says what it relies on and what breaks when
-that changes. `staging/snakemake_entry.py` and `staging/run_entry.py` run on the execution point,
-where they cannot import this module, and mark their own patches.
+that changes. `staging/run_entry.py` runs on the execution point, where it cannot import this
+module, and marks its own patches.
 """
 
 from __future__ import annotations
@@ -16,43 +16,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import wraps
 from pathlib import Path, PurePath
 from types import FunctionType, SimpleNamespace
 from typing import Any
-
-NoteGlob = Callable[[str, list[str], list[list[str]]], None]
-"""Receives a pattern, the names of its wildcards, and the values found for each name."""
-
-
-def record_globs(note: NoteGlob) -> None:
-    """Call `note` for each `glob_wildcards()` of a Snakefile that looks at files.
-
-    Patches `snakemake.io.glob_wildcards` and the name that `snakemake.workflow` imports, which
-    Snakefiles see (9.27.1). If Snakefiles get it from elsewhere, nothing is recorded: a job that
-    runs through Snakemake on the execution point then finds only its own inputs there, and
-    `snakemake_entry.py` fails it because its inputs differ.
-    """
-    modules = [sys.modules.get("snakemake.io"), sys.modules.get("snakemake.workflow")]
-    if None in modules or hasattr(modules[0].glob_wildcards, "records"):  # type: ignore[union-attr]
-        return
-    recorded = recording(modules[0].glob_wildcards, note)  # type: ignore[union-attr]
-    for module in modules:
-        module.glob_wildcards = recorded  # type: ignore[union-attr]
-
-
-def recording(glob_wildcards: Callable[..., Any], note: NoteGlob) -> Callable[..., Any]:
-    """Return `glob_wildcards` that also reports its results to `note`."""
-
-    @wraps(glob_wildcards)
-    def recorded(pattern: Any, files: Any = None, followlinks: bool = False) -> Any:
-        found = glob_wildcards(pattern, files, followlinks)
-        if files is None and not getattr(pattern, "flags", None):
-            note(str(pattern), list(found._fields), [list(values) for values in found])
-        return found
-
-    recorded.records = True  # type: ignore[attr-defined]
-    return recorded
 
 
 def wrap_terminal_stream(logger: Any, wrapper: type[Any]) -> Any:
@@ -243,6 +209,32 @@ def shell_command(job: Any, resources: Any, bench_iteration: int | None = None) 
 
     _call_rule(job, resources, {"shell": shell}, bench_iteration)
     return commands[0]
+
+
+def settle_params(job: Any, resources: Any) -> None:
+    """Have the functions of a job's params called with these resources.
+
+    Snakemake calls them with `<TBD>` for `resources.tmpdir` of jobs that run elsewhere, and does
+    not call them again. Sets `_params` of `snakemake.jobs.Job`, which `params` returns, to what
+    `Rule.expand_params` returns (9.27.1). If that changes, such a param stays `<TBD>`, or preparing
+    the job fails with a TypeError.
+    """
+    given = SimpleNamespace(resources=resources)
+    job._params, _ = job.rule.expand_params(job.wildcards_dict, job.input, job.output, given)
+
+
+def regroup(dag: Any, groups: Mapping[Any, str]) -> None:
+    """Put jobs of the DAG into other groups, before the first job is handed over.
+
+    A job keeps the group that it is given, and `parent_groupids` of the workflow says which one
+    counts for `--group-components` (9.27.1). If these change, starting a workflow with such a group
+    fails with an AttributeError.
+    """
+    parents = dag.workflow.parent_groupids
+    for job, group in groups.items():
+        parents[group] = parents.get(job.group, job.group)
+        job.group = group
+    keep_groups_apart(dag)
 
 
 def rendered_template(job: Any, path: Path) -> str:

@@ -4,5 +4,4 @@ settings, run_options, project   settings of the executor, their checks, and the
 site, site_schema                the site file, and its JSON Schema
 pilot_types                      the pilot types of a site
 slurm_facts, site_check, site_template   facts of a cluster; check or create a site file by them
-snakefile_globs                  results of `glob_wildcards()` in the Snakefile
 """

@@ -12,8 +12,6 @@ from typing import Any, List, Optional
 
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
 
-from . import snakefile_globs as globbed
-
 DEFAULT_URL_SCHEMES = "osdf,pelican,https,http,s3"
 
 common_settings = CommonSettings(
@@ -76,23 +74,14 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
             "`local`. Overrides the site file. [default: the site file's, else local]",
         ),
     )
-    payload: Optional[str] = field(
-        default="auto",
-        metadata=_metadata(
-            "HOW",
-            "How jobs run on the execution point: their commands alone (direct), by Snakemake in "
-            "the runtime image (snakemake), or as simply as each rule allows (auto). [default: "
-            "auto]",
-            choices=["auto", "direct", "snakemake"],
-        ),
-    )
     runtime_image: Optional[str] = field(
         default=None,
         metadata=_metadata(
             "IMAGE",
-            "Container image with Snakemake, for rules that need it or its Python on the "
-            "execution point: a SIF file or an image that HTCondor can fetch. [default: the "
-            "rule's own image, else the Python environment of Snakemake here, packed once]",
+            "Container image with Snakemake, for rules with `run:`, for files that a storage "
+            "plugin transfers, and for scripts without an image of their own: a SIF file or an "
+            "image that HTCondor can fetch. [default: the rule's own image, else the Python "
+            "environment of Snakemake here, packed once]",
         ),
     )
     shared_prefixes: List[str] = field(
@@ -198,7 +187,3 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
             choices=["slurm", "local", "none"],
         ),
     )
-
-    def __post_init__(self) -> None:
-        """Record `glob_wildcards()` from now on; Snakemake has not read the Snakefile yet."""
-        globbed.record()

@@ -30,6 +30,7 @@ from ..monitoring.console import SnakemakeHandler
 from ..routing.policy import Offload, Ways, Where
 from ..routing.rules import RuleRouter, whose_text
 from ..scaling.shared_limits import SharedQuota
+from ..staging.group_stages import split_groups
 from ..staging.resource_request import Requests
 from . import fallback
 from .job_reports import Reporting, hidden_errors_shown
@@ -70,6 +71,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             keep_groups_apart(workflow.dag)
             self._routes = self._find_routes()
             self._decide_routes()
+            split_groups(workflow.dag, self._runs_in_ospool)
             self._open_lanes()
             if not len(workflow.dag):
                 # Snakemake logs that nothing is to be done, and calls no executor method any more
@@ -134,6 +136,10 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
 
     def _served_by(self, lane: Destination) -> Callable[[AnyJob], bool]:
         return lambda job: not job.is_local and self._lane_of(job) == lane
+
+    def _runs_in_ospool(self, job: AnyJob) -> bool:
+        lane = None if job.is_local else self._lane_of(job)
+        return lane is not None and lane[0] == Where.OSPOOL.value
 
     def _lane_of(self, job: AnyJob) -> Destination | None:
         decision = self._routes.of(job)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shlex
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +43,6 @@ from ..staging.s3_keys import KeyFiles
 from ..staging.software import Software
 from ..staging.transfer_policy import traffic_of
 from ..staging.usage import spent
-from ..staging.workflow_sources import moved_prefix
 from .dag_dependencies import JobDependencies
 from .dag_lookahead import Lookahead
 from .in_flight import InFlight
@@ -129,7 +127,6 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             self.workflow,
             run,
             environment,
-            self.format_job_exec,
             self._environment_image,
             self._software(),
         )
@@ -212,15 +209,6 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
     def _class_of(self, job: AnyJob) -> JobClass | None:
         """Return the class of a future job, None if its rule is unknown so far."""
         return self._preparer.class_of(job) if self._preparer else None
-
-    def additional_general_args(self) -> str:
-        """Make Snakemake on the execution point work in its start folder.
-
-        Snakemake passes on folders of this machine; the last value of each option counts.
-        """
-        given = self.workflow.workflow_settings.wrapper_prefix
-        prefix = moved_prefix(given, self._run.workdir)
-        return "--directory ." + (f" --wrapper-prefix {shlex.quote(prefix)}" if prefix else "")
 
     def _prepare(self, job: AnyJob) -> Job:
         self._preparer = self._preparer or self._begin()
@@ -381,15 +369,13 @@ def make_preparer(
     workflow: Workflow,
     run: Run,
     environment: Mapping[str, str],
-    command_of: Callable[[AnyJob], str],
     environment_image: Callable[[], str],
     software: Software,
 ) -> Preparer:
     """Return the preparer of jobs for `run`.
 
-    `environment` are the variables that jobs need; `command_of` returns the command with which
-    Snakemake runs a job elsewhere, `environment_image` an image with the Python environment;
-    `software` makes conda environments.
+    `environment` are the variables that jobs need, `environment_image` returns an image with the
+    Python environment; `software` makes conda environments.
     """
     settings = workflow.executor_settings
     # as HTCondor reads it
@@ -399,11 +385,9 @@ def make_preparer(
     of_storage = workflow.spawned_job_args_factory.get_storage_provider_envvars()
     return Preparer(
         workflow,
-        settings.payload or "auto",
         settings.runtime_image or "",
         run.folder.path,
         run.workdir,
-        command_of,
         environment,
         traffic,
         Images(

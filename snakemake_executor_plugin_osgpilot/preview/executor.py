@@ -37,6 +37,7 @@ from ..routing.rules import RuleRouter
 from ..run.assembly import PreparedRun, preflight
 from ..scaling.planner.bounds import Case
 from ..scaling.planner.estimates import Estimates
+from ..staging.group_stages import split_groups
 from ..staging.payload import members
 from .dag_tasks import tasks_of
 from .dry_plan import Rehearsal, charge_ratio, rehearse
@@ -72,6 +73,7 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
             ground = preflight(options, state_folder, undo)
             routes = routes_of(ground.policy, ground.seat)
             routes.decide()
+            split_groups(self.workflow.dag, lambda job: _is_for_ospool(routes, job))
             decisions = list(dict.fromkeys(routes.by_rule.values()))
             projects = {d.project for d in decisions if d.route.where is Where.OSPOOL}
             look = _Look(self.workflow, self.logger, ground, routes, undo)
@@ -95,6 +97,11 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
 
     def shutdown(self) -> None:
         """Do nothing: there is no run."""
+
+
+def _is_for_ospool(routes: RuleRouter, job: AnyJob) -> bool:
+    decision = None if job.is_local else routes.of(job)
+    return decision is not None and decision.route.where is Where.OSPOOL
 
 
 @dataclass(frozen=True)
@@ -158,11 +165,9 @@ class _Look:
         return Sampler(self.workflow, self.logger, lambda job: self._serves(job, name), scratch)
 
     def _serves(self, job: AnyJob, name: str) -> bool:
-        decision = None if job.is_local else self.routes.of(job)
+        decision = self.routes.of(job)
         return (
-            decision is not None
-            and decision.route.where is Where.OSPOOL
-            and decision.project == name
+            _is_for_ospool(self.routes, job) and decision is not None and decision.project == name
         )
 
     def _ready(self, name: str) -> list[AnyJob]:

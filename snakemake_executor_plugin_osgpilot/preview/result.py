@@ -49,10 +49,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Sample:
-    """One kind of job: its rules, how it runs, and its submit description."""
+    """One kind of job: its rules and its submit description."""
 
     rules: tuple[str, ...]
-    payload: str
     description: Mapping[str, str]
 
 

@@ -84,7 +84,7 @@ class Sampler(OSPoolExecutor):
 
     def samples(self, jobs: Iterable[AnyJob], access_point: AnyAccessPoint) -> tuple[Sample, ...]:
         """Return each kind of job once, as it would be submitted through `access_point`."""
-        rules: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = {}
+        rules: dict[tuple[tuple[str, str], ...], list[str]] = {}
         by_rule: dict[str, list[AnyJob]] = {}
         for job in jobs:
             by_rule.setdefault(_rule(job), []).append(job)
@@ -95,8 +95,8 @@ class Sampler(OSPoolExecutor):
             urls = tuple(url for url, _ in payload.urls)
             submission = Submission(keys, request, urls={keys[0]: urls} if urls else {})
             described = access_point.description(submission) | items(submission)[0]
-            rules.setdefault((payload.kind, tuple(described.items())), []).append(rule)
-        return tuple(Sample(tuple(names), kind, dict(d)) for (kind, d), names in rules.items())
+            rules.setdefault(tuple(described.items()), []).append(rule)
+        return tuple(Sample(tuple(names), dict(each)) for each, names in rules.items())
 
     def software(self, jobs: Iterable[Any]) -> tuple[PlannedSoftware, ...]:
         """Return the conda environments of single jobs. Raises `InputError`."""

@@ -25,12 +25,12 @@ class CoreHourAccount:
         self._useful = self._rework = self._failed = 0
 
     def came_up(self, started_ms: int, now_ms: int) -> None:
-        """The pilot takes jobs from now on."""
+        """Note that the pilot takes jobs from now on."""
         self._boot = self._cores * (now_ms - started_ms)
         self._since_ms = now_ms
 
     def never_came_up(self, started_ms: int, now_ms: int, *, failed: bool) -> None:
-        """The pilot ended without having taken jobs: it failed, or was not wanted any more."""
+        """Note that the pilot ended before it took jobs: it failed, or was not wanted any more."""
         lost = self._cores * (now_ms - started_ms)
         if failed:
             self._failed = lost
@@ -47,17 +47,17 @@ class CoreHourAccount:
         self._since_ms = now_ms
 
     def starts(self, cores: int, lead_ms: int, now_ms: int) -> None:
-        """A job is started on `cores`, taken or about to be; it executes after `lead_ms`."""
+        """Note a job that starts on `cores`, taken or about to be, and executes after `lead_ms`."""
         self.settle(now_ms)
         self._fragmentation += self._loose + cores * lead_ms
         self._loose = 0
 
     def ended(self, cores: int, runtime_ms: int) -> None:
-        """A job on `cores` came to its end."""
+        """Note that a job on `cores` came to its end."""
         self._useful += cores * runtime_ms
 
     def cut_short(self, cores: int, executes_ms: int, now_ms: int) -> None:
-        """A job on `cores` that executes from `executes_ms` on is cut short now."""
+        """Note that a job on `cores` that executes from `executes_ms` on is cut short now."""
         if now_ms < executes_ms:
             self._fragmentation -= cores * (executes_ms - now_ms)
         else:

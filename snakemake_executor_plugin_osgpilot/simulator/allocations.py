@@ -44,12 +44,12 @@ class Allocation:
         return self.started_ms >= 0 and self.ended_ms < 0
 
     def begin(self, node: int, now_ms: int) -> None:
-        """It runs from now on."""
+        """Note that it runs from now on."""
         self.node, self.started_ms = node, now_ms
         self.seen, self.state, self._row = Seen.RUNNING, "RUNNING", None
 
     def end(self, seen: Seen, state: str, now_ms: int) -> None:
-        """It is over."""
+        """Note that it is over."""
         self.seen, self.state, self.ended_ms, self._row = seen, state, now_ms, None
 
     def row(self) -> Row:

@@ -199,7 +199,8 @@ class Cluster:
 
     def _shadow(self, allocation: Allocation) -> tuple[int, Free] | None:
         """Return when there will be room by the walltimes of what runs, and what is free then
-        beside; None if there never is."""
+        beside; None if there never is.
+        """
         free = self._free.copy()
         for entry in sorted(self._running.values(), key=lambda entry: entry.ends_ms):
             free.take(entry.parts, 1)
@@ -217,8 +218,11 @@ class Cluster:
             self._usage[user] = self._usage[user] * keep + used
 
     def _sort(self) -> None:
-        """Highest priority first: fair share 2^(-use/share) and age, of equal weight (Slurm's
-        priority/multifactor plugin, with the same share for every user)."""
+        """Sort what waits, highest priority first.
+
+        That is fair share 2^(-use/share) and age, of equal weight (Slurm's priority/multifactor
+        plugin, with the same share for every user).
+        """
         if not self._site.fair_share:
             return
         now_ms = self._clock.now

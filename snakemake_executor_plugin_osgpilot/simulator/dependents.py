@@ -21,18 +21,18 @@ class Followers:
         self._counts: defaultdict[Group, Counter[int]] = defaultdict(Counter)
 
     def started(self, job: int, number: int, executes_ms: int, followers: list[int]) -> None:
-        """A job of class `number` is in execution; `followers` are the classes of its own."""
+        """Note a job of class `number` in execution; `followers` are the classes of its own."""
         group = self._group_of[job] = number, executes_ms // GRAIN_MS
         for follower in followers:
             self._counts[group][follower] += 1
 
     def joined(self, job: int, follower: int) -> None:
-        """A job of class `follower` waits for `job` alone now."""
+        """Note that a job of class `follower` waits for `job` alone now."""
         if group := self._group_of.get(job):
             self._counts[group][follower] += 1
 
     def stopped(self, job: int, followers: list[int]) -> None:
-        """A job is not in execution any more; `followers` are the classes of its own."""
+        """Note a job that executes no more; `followers` are the classes of its own."""
         group = self._group_of.pop(job)
         counts = self._counts[group]
         for follower in followers:

@@ -179,7 +179,8 @@ class Jobs:
 
     def chain(self) -> Counter[JobClass]:
         """Return the longest chain of jobs that have not ended, by class; empty if none has
-        followers."""
+        followers.
+        """
         return self._chains.longest() if self._chains else Counter()
 
     def started(self, job: int, number: int, executes_ms: int) -> None:

@@ -13,7 +13,8 @@ from ..model.resources import END_MARGIN_S, PilotType, Shape
 @dataclass(frozen=True)
 class Step:
     """One rule of a workload. `hint_s` is the runtime that the rule claims, 0 if it claims none:
-    all that a planner may know beforehand."""
+    all that a planner may know beforehand.
+    """
 
     rule: str
     shape: Shape

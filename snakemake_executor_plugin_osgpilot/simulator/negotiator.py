@@ -55,7 +55,8 @@ class Negotiator:
 
 class WeighingNegotiator(Negotiator):
     """The same for jobs with the priority and the requirements that ours have
-    (`htcondor.submit_description`); `largest` is what the biggest pilot offers."""
+    (`htcondor.submit_description`); `largest` is what the biggest pilot offers.
+    """
 
     def __init__(
         self, clock: Clock, interval_s: float, jobs: Jobs, farm: PilotPool, largest: Shape

@@ -35,7 +35,8 @@ class Slot:
 
 class SimulatedPilot:
     """One pilot. `running` has number of jobs and sum of their starts in milliseconds, by class;
-    `changed_ms` is when a slot was last made or removed."""
+    `changed_ms` is when a slot was last made or removed.
+    """
 
     def __init__(self, number: int, name: str, offer: str, allocation: Allocation) -> None:
         self.number, self.name, self.offer, self.allocation = number, name, offer, allocation
@@ -62,13 +63,13 @@ class Hooks(Protocol):
         """There is room on a pilot that was not there before."""
 
     def job_starts(self, pilot: SimulatedPilot, executes_ms: int) -> None:
-        """The first job on a pilot is about to execute."""
+        """Note that the first job on a pilot is about to execute."""
 
     def job_ended(self, job: int, number: int, runtime_ms: int) -> None:
-        """A job of class `number` came to its end."""
+        """Note that a job of class `number` came to its end."""
 
     def pilot_ended(self, pilot: SimulatedPilot, lost: list[int], seen: Seen, state: str) -> None:
-        """A pilot has ended; jobs that ran there are lost."""
+        """Note that a pilot has ended; jobs that ran there are lost."""
 
 
 class PilotPool:

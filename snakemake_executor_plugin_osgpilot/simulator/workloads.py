@@ -88,7 +88,8 @@ def recorded(name: str, ended: Iterable[Ended]) -> Workload:
 
 def _spread(rng: random.Random, median_s: float, sigma: float = 0.25) -> float:
     """Draw a runtime; of all distributions with few parameters, lognormal ones suit batch jobs best
-    (Lublin and Feitelson, Journal of Parallel and Distributed Computing 63, 2003, section 4.2)."""
+    (Lublin and Feitelson, Journal of Parallel and Distributed Computing 63, 2003, section 4.2).
+    """
     return median_s * rng.lognormvariate(0.0, sigma)
 
 
@@ -115,7 +116,7 @@ def mixed(jobs: int, rng: random.Random) -> Iterator[Job]:
 
 
 def dag(jobs: int, rng: random.Random) -> Iterator[Job]:
-    """Samples through three steps, one merge, then plots: a pipeline as in genomics."""
+    """Return samples through three steps, one merge, then plots: a pipeline as in genomics."""
     samples = max(1, jobs // 4)
     calls = []
     for sample in range(samples):

@@ -50,7 +50,8 @@ def run(workload: Workload, site: Site, planner: Planner, policy: Policy, seed: 
 
 class World:
     """All that there is in a run: `fleet` and `scaling` are those of a real run, and know no more
-    than they would there. The rest is simulated."""
+    than they would there. The rest is simulated.
+    """
 
     def __init__(
         self, workload: Workload, site: Site, planner: Planner, policy: Policy, seed: int
@@ -121,7 +122,7 @@ class World:
             self._look_before_long()
 
     def job_ended(self, job: int, number: int, runtime_ms: int) -> None:
-        """A job of class `number` came to its end."""
+        """Note that a job of class `number` came to its end."""
         self._last_end_ms = self.clock.now
         self._queue.note_ended(number, runtime_ms)
         if ready := self.jobs.ended(job):
@@ -132,11 +133,11 @@ class World:
             self._done.succeed()
 
     def job_starts(self, pilot: SimulatedPilot, executes_ms: int) -> None:
-        """The first job on a pilot is about to execute."""
+        """Note that the first job on a pilot is about to execute."""
         self._queue.note_served(pilot.name, executes_ms)
 
     def pilot_ended(self, pilot: SimulatedPilot, lost: list[int], seen: Seen, state: str) -> None:
-        """A pilot has ended; jobs that ran there are lost."""
+        """Note that a pilot has ended; jobs that ran there are lost."""
         pilot.allocation.end(seen, state, self.clock.now)
         self._slurm.freed(pilot.allocation)
         self._setbacks.update(lost)

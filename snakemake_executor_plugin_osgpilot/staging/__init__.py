@@ -9,7 +9,7 @@ steps              run members of a group, and benchmarked commands (steps.sh: t
 places             where files lie in a job's folder (path_rewriting: their names in scripts;
                    outside_folders: which folders outside of the working folder count)
 early_values       values of rules that depend on files which do not exist yet
-via_snakemake      run Snakemake on the execution point (snakemake_entry)
+group_stages       split groups where such a file is made by the group itself
 software           conda environments of rules, made by Snakemake's own code
 resource_request   resources, image and pilot types that a job requests
 transfer_policy    how each file travels (s3_keys: signed URLs)

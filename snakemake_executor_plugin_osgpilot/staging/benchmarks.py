@@ -6,10 +6,10 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from snakemake.benchmark import BenchmarkRecord, print_benchmark_jsonl, print_benchmark_tsv
 
+from ..common.snakemake_types import AnyJob, SingleJob
 from .payload import members
 from .returned_files import JobFailedError, came, read_small
 
@@ -27,7 +27,7 @@ _LINE = re.compile(
 
 
 def texts(
-    job: Any, benchmarks: Sequence[tuple[int, str]], job_folder: Path, *, extended: bool
+    job: AnyJob, benchmarks: Sequence[tuple[int, str]], job_folder: Path, *, extended: bool
 ) -> Iterator[tuple[str, str]]:
     """Yield path and content of the benchmark files of a job or group job.
 
@@ -56,7 +56,7 @@ def _lines(job_folder: Path, number: int, path: str) -> list[re.Match[str]]:
     return found
 
 
-def _record(line: re.Match[str], job: Any) -> BenchmarkRecord:
+def _record(line: re.Match[str], job: SingleJob) -> BenchmarkRecord:
     record = BenchmarkRecord(running_time=int(line[1]) / 1e6)
     record.data_collected = line[2] is not None
     record.process_gone = not record.data_collected

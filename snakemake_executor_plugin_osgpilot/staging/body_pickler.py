@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from pathlib import PurePath
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -24,6 +23,7 @@ from ..errors import InputError
 from .module_sources import installed_folders, own_folders
 from .path_rewriting import PathRewriter
 from .payload import HERE
+from .portable_pickle import PortablePickler
 from .transfer_policy import is_below
 
 _OF_A_WORKFLOW = (
@@ -75,72 +75,77 @@ _NO_FILE = "<dynamic-code>"
 """The file that cloudpickle says code is from."""
 
 
-class BodyPickler(cloudpickle.Pickler):  # type: ignore[misc]
+class SourceName(str):
+    """The name of a Snakefile in code, for messages: there it is in the job's folder."""
+
+
+class BodyPickler(PortablePickler, cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles functions of a Snakefile by value, and objects of Snakemake as stand-ins.
 
-    The result is the same in every process, as a resumed run compares it; sets are sorted for that.
+    The result is the same in every process, as a resumed run compares it.
     `used` are the globals of the functions, `snakefiles` where these are from, `files` those that
-    texts name by absolute paths. Strings, sets and Snakemake's objects go through `persistent_id`.
+    texts name by absolute paths. Stand-ins have persistent ids of two values.
     """
 
     def __init__(self, file: io.BytesIO, workflow: Any, paths: PathRewriter) -> None:
-        super().__init__(file, protocol=5)
+        super().__init__(file, self._named, protocol=5)
         self._workflow, self._paths = workflow, paths
         self._snakemakes: Mapping[str, Any] = workflow.vanilla_globals
         self.used: dict[str, Any] = {}
         self.snakefiles: dict[str, None] = {}
         self.files: dict[str, None] = {}
-        self._seen: dict[int, tuple[Any, Any]] = {}
+        self._stand_ins: dict[int, tuple[Any, Any]] = {}
 
     def persistent_id(self, value: Any) -> Any:
         """Return what stands for `value`, None if it is pickled as it is."""
         kind = type(value)
-        if kind is str:
-            return self._text(value)
-        if kind is not set and kind is not frozenset and not _is_snakemakes(kind):
-            return None
-        if id(value) not in self._seen:
-            self._seen[id(value)] = (value, self._made(value, kind))
-        return self._seen[id(value)][1]
+        if kind is SourceName:
+            return self.parts(moved(value, self._paths))
+        if not _is_snakemakes(kind):
+            return super().persistent_id(value)
+        if id(value) not in self._stand_ins:
+            self._stand_ins[id(value)] = (value, _stand_in(value, kind.__name__))
+        return self._stand_ins[id(value)][1]
 
-    def _text(self, text: str) -> Any:
-        there = moved(text, self._paths)
+    def _named(self, text: str) -> str:
+        there = self._paths.marked(text)
         if there != text:
-            self.files |= dict.fromkeys(self._paths.rewritten(text)[1])
-        return ("text", *there.split(HERE)) if HERE in there else None
-
-    def _made(self, value: Any, kind: type) -> Any:
-        if kind in (set, frozenset):
-            return ("set", len(self._seen), sorted(value, key=repr), kind is frozenset)
-        return ("stand-in", *_stand_in(value, kind.__name__))
+            self.files |= dict.fromkeys(self._paths.value(text)[1])
+        return there
 
     def reducer_override(self, value: Any) -> Any:
         """Return how a function, a class or a path is pickled."""
         if value is os.environ:
             # that of the job; a copy would take along every secret of this process
             return getattr, (os, "environ")
-        if isinstance(value, PurePath):
-            # taken apart it would not be recognized as a path
-            return type(value), (str(value),)
+        if (reduced := super().reducer_override(value)) is not NotImplemented:
+            return reduced
         if isinstance(value, FunctionType):
             return self._function(value)
         if isinstance(value, CodeType):
-            made, given = self.dispatch_table[CodeType](value)
+            reducers: Any = self.dispatch_table
+            made, given = reducers[CodeType](value)
             # messages name the Snakefile
-            return made, tuple(value.co_filename if a == _NO_FILE else a for a in given)
+            name = SourceName(value.co_filename)
+            return made, tuple(name if each == _NO_FILE else each for each in given)
         if isinstance(value, type):
             with _without_module(value):
-                return _with_stable_id(value, super().reducer_override(value))
-        return super().reducer_override(value)
+                return _with_stable_id(value, self._by_value(value))
+        return self._by_value(value)
+
+    def _by_value(self, value: Any) -> Any:
+        return cloudpickle.Pickler.reducer_override(self, value)
 
     def _function(self, function: FunctionType) -> Any:
         with _without_module(function):
-            reduced = super().reducer_override(function)
+            reduced = self._by_value(function)
         if reduced is NotImplemented or len(reduced) < 3:
             return reduced
         used = reduced[2][1]["__globals__"]
         if function.__globals__.get("workflow") is self._workflow:
             self.snakefiles[function.__code__.co_filename] = None
+            # the module of Snakemake in which Snakefiles are evaluated
+            reduced[1][1].pop("__file__", None)
             used |= _mentioned(function, used, self._snakemakes)
         self.used |= used
         return reduced
@@ -228,10 +233,7 @@ def _texts(code: CodeType) -> Iterator[str]:
 
 
 def moved(text: str, paths: PathRewriter) -> str:
-    """Return `text` with the working folder, and Snakemake's copies of sources, as they are there.
-
-    Files that the body itself makes need not exist yet, unlike those that a command names.
-    """
+    """Return `text` with the working folder, and copies of sources, as in the job's folder."""
     text = text.replace(f"{paths.copies}/file/", "/")
     here = str(paths.workdir)
     if is_below(here, paths.shared) or here == "/" or here not in text:

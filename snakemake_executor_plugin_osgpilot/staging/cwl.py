@@ -10,6 +10,7 @@ from urllib.parse import quote
 from urllib.request import url2pathname
 
 from ..common.snakemake_compat import cwl_call
+from ..common.snakemake_types import Rule, SingleJob
 from .path_rewriting import PathRewriter
 from .payload import HERE
 from .scripts import ScriptLines
@@ -17,13 +18,13 @@ from .scripts import ScriptLines
 _FOLDER = ".snakemake/scripts"
 
 
-def is_cwl(rule: Any) -> bool:
+def is_cwl(rule: Rule) -> bool:
     """Return True if the rule calls a tool that CWL describes."""
     return bool(getattr(rule, "cwl", None))
 
 
 def cwl_lines(
-    job: Any, resources: Mapping[str, Any], paths: PathRewriter, image: str, number: int = 0
+    job: SingleJob, resources: Mapping[str, Any], paths: PathRewriter, image: str, number: int = 0
 ) -> ScriptLines:
     """Return the shell text that calls the tool; files that it describes itself come back.
 

@@ -1,4 +1,4 @@
-"""The direct payload: commands and scripts of a job as plain shell text, without Snakemake."""
+"""Build payloads: commands and scripts of a job as plain shell text."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from snakemake.shell import shell
 from snakemake_interface_common.exceptions import WorkflowError
 
-from ..common.snakemake_compat import shell_command, with_shell_affixes
+from ..common.snakemake_compat import settle_params, shell_command, with_shell_affixes
+from ..common.snakemake_types import AnyJob, SingleJob
 from ..errors import InputError
 from .cwl import cwl_lines, is_cwl
 from .early_values import late_value, made_in_group, params_of
@@ -47,40 +48,39 @@ THREAD_VARIABLES = (
 )
 """Variables that Snakemake sets to a job's threads before a shell command (snakemake.shell)."""
 
-BodyLines = Callable[[Any, Any, PathRewriter], tuple[str, tuple[str, ...]]]
+BodyLines = Callable[[SingleJob, Any, PathRewriter], tuple[str, tuple[str, ...]]]
 """Returns shell lines for a job with a `run:` and its resources, and files that these name."""
 
 
-def unsupported(job: Any, traffic: TransferPolicy) -> str | None:
-    """Return why `job` cannot run as plain scripts, None if it can."""
-    return _needs_evaluation_there(job) or _storage(job, traffic)
+def check_values(job: SingleJob, traffic: TransferPolicy) -> None:
+    """Raise `InputError` if a value of a single job can be known only where it runs."""
+    if problem := _problem_of(job, traffic):
+        raise InputError(f"rule {job.rule}: {problem}")
 
 
-def _needs_evaluation_there(job: Any) -> str | None:
-    """Return why a value can only be computed by Snakemake on the execution point, or None."""
+def _problem_of(job: SingleJob, traffic: TransferPolicy) -> str | None:
     tmpdir = job.rule.resources.get("tmpdir")
     if tmpdir.is_evaluable() and tmpdir.raw != "system_tmpdir":
-        return "its `tmpdir` has to be computed there"
-    if inner := made_in_group(job):
-        return late_value(job, inner)
-    inputs = (Path(str(file)) for file in job.input)
-    if any("<TBD>" in str(value) for value in params_of(job)) and all(p.exists() for p in inputs):
-        return "a parameter depends on its `tmpdir`"
-    return None
-
-
-def _storage(job: Any, traffic: TransferPolicy) -> str | None:
-    """Return why HTCondor cannot transfer the job's files in storage, or None."""
+        return (
+            "its `tmpdir` is a function, which would have to be called where the job runs: give a "
+            "folder of the nodes, or leave it out (each job has a folder of its own)"
+        )
+    if (inner := made_in_group(job)) and (problem := late_value(job, inner)):
+        # else the group would have been split (`group_stages`)
+        return f"{problem}: take the rule out of group {job.group}"
     if problem := problem_in_storage(job, traffic):
         return problem
     if is_template(job.rule) and any(
         traffic.into(file) in (TransferMethod.URL, TransferMethod.STORAGE) for file in job.input
     ):
-        return "its template is rendered from a file in storage"
+        return (
+            "its template is rendered on this machine and an input of it is in storage: have "
+            "Snakemake fetch it (--shared-fs-usage storage-local-copies input-output)"
+        )
     return None
 
 
-def without_clashes(job: Any, traffic: TransferPolicy) -> TransferPolicy:
+def without_clashes(job: AnyJob, traffic: TransferPolicy) -> TransferPolicy:
     """Return the rules for the files of a job or group job: without URLs if HTCondor cannot fetch
     all of them for it, as they have the same name or need different keys of S3.
     """
@@ -90,7 +90,7 @@ def without_clashes(job: Any, traffic: TransferPolicy) -> TransferPolicy:
     return traffic
 
 
-def _made(job: Any) -> tuple[Any, ...]:
+def _made(job: SingleJob) -> tuple[Any, ...]:
     return (*job.output, *job.log, *filter(None, [job.benchmark]))
 
 
@@ -101,13 +101,13 @@ def _clash(urls: Iterable[tuple[str, str]], files: Iterable[Any]) -> bool:
 
 
 def build(
-    job: Any,
+    job: AnyJob,
     environment: Mapping[str, str],
     traffic: TransferPolicy,
     bodies: BodyLines,
     image: str = "",
     storage: str = "",
-    activation: Callable[[Any], str] = lambda job: "",
+    activation: Callable[[SingleJob], str] = lambda job: "",
 ) -> Payload:
     """Return the payload of a Snakemake job or group job whose members are all supported.
 
@@ -153,25 +153,18 @@ def build(
         storage=storage,
         benchmarks=tuple((number, str(file)) for number, file in measured),
         ensured=ensured,
-        by_name=bool(bodies_there) and _names_outside((*traffic.inputs(used), *back)),
         unknown=_unknown(parts, scripts, paths),
     ).placed(job)
 
 
 def _unknown(
-    parts: Sequence[Any], scripts: Sequence[Sequence[ScriptLines]], paths: PathRewriter
+    parts: Sequence[SingleJob], scripts: Sequence[Sequence[ScriptLines]], paths: PathRewriter
 ) -> tuple[str, ...]:
     """Return the absolute paths that shell commands name and that do not travel."""
     commands = [each for part, each in zip(parts, scripts, strict=True) if part.rule.shellcmd]
     return ordered(
         path for each in commands for text in each for path in paths.unknown(text.command)
     )
-
-
-def _names_outside(files: Iterable[str]) -> bool:
-    """Return True if a file that travels has an absolute path out of the working folder."""
-    workdir = working_folder()
-    return any(path.startswith("/") and leads_out(path, workdir) for path in files)
 
 
 def _snakemake_modules(scripts: Iterable[ScriptLines]) -> tuple[str, ...] | None:
@@ -181,7 +174,7 @@ def _snakemake_modules(scripts: Iterable[ScriptLines]) -> tuple[str, ...] | None
 
 
 def _steps(
-    parts: Sequence[Any],
+    parts: Sequence[SingleJob],
     scripts: Sequence[tuple[str, ...]],
     inner: Collection[str],
     traffic: TransferPolicy,
@@ -217,7 +210,7 @@ def _stays(file: Any) -> bool:
     return not flagged(file, "pipe") and not flagged(file, "service")
 
 
-def _wildcards(job: Any) -> str:
+def _wildcards(job: SingleJob) -> str:
     text = ", ".join(f"{name}={value}" for name, value in job.wildcards_dict.items())
     return f" ({text})" if text else ""
 
@@ -231,15 +224,15 @@ class _Run:
     bodies: BodyLines
     image: str
     paths: PathRewriter
-    activation: Callable[[Any], str]
+    activation: Callable[[SingleJob], str]
 
 
-def _is_measured(job: Any) -> bool:
+def _is_measured(job: SingleJob) -> bool:
     """Return True if a benchmark is taken from outside; Snakemake's own code measures a body."""
     return bool(job.benchmark) and not has_body(job.rule)
 
 
-def _scripts(job: Any, number: int, run: _Run) -> tuple[ScriptLines, ...]:
+def _scripts(job: SingleJob, number: int, run: _Run) -> tuple[ScriptLines, ...]:
     """Return the script of one job, or one for each repeat of its benchmark.
 
     `number` is that of the job in its group.
@@ -248,9 +241,11 @@ def _scripts(job: Any, number: int, run: _Run) -> tuple[ScriptLines, ...]:
     return tuple(_script(job, number, each, run) for each in repeats)
 
 
-def _script(job: Any, number: int, repeat: int | None, run: _Run) -> ScriptLines:
+def _script(job: SingleJob, number: int, repeat: int | None, run: _Run) -> ScriptLines:
     """Return the shell text of one job: what prepares it, and its command."""
     resources = _resources(job)
+    if any("<TBD>" in str(value) for value in params_of(job)):
+        settle_params(job, resources)
     variables = {
         **run.environment,
         **dict.fromkeys(TMPDIR_VARIABLES, resources.get("tmpdir", TMPDIR)),
@@ -277,7 +272,7 @@ def _script(job: Any, number: int, repeat: int | None, run: _Run) -> ScriptLines
     return replace(lines, write=before, command=f"{whole}\n")
 
 
-def _command(job: Any, resources: Any, repeat: int | None = None) -> str:
+def _command(job: SingleJob, resources: Any, repeat: int | None = None) -> str:
     """Return the rule's shell command as it runs locally. Raises `InputError` for a mistake."""
     try:
         return shell_command(job, resources, repeat)
@@ -290,13 +285,13 @@ def _command(job: Any, resources: Any, repeat: int | None = None) -> str:
         ) from error
 
 
-def _modules(job: Any) -> Any:
+def _modules(job: SingleJob) -> Any:
     """Return the environment modules of a job, None if there are none or they are not enabled."""
     methods = job.rule.workflow.deployment_settings.deployment_method
     return job.env_modules if "env-modules" in map(str, methods) else None
 
 
-def _resources(job: Any) -> Any:
+def _resources(job: SingleJob) -> Any:
     """Return the job's resources with the `tmpdir` of the execution point, sorted by name.
 
     Snakemake has them in another order in every process, and a resumed run compares jobs.
@@ -308,10 +303,11 @@ def _resources(job: Any) -> Any:
     resources = dict(sorted(job.resources.items()))
     if job.rule.shellcmd is None:
         resources = {name: value for name, value in resources.items() if not unknown(value)}
-    return type(job.resources)(fromdict={**resources, **({"tmpdir": tmpdir} if tmpdir else {})})
+    made: Any = type(job.resources)
+    return made(fromdict={**resources, **({"tmpdir": tmpdir} if tmpdir else {})})
 
 
-def _shared_places(job: Any, traffic: TransferPolicy, resources: Any) -> str:
+def _shared_places(job: SingleJob, traffic: TransferPolicy, resources: Any) -> str:
     """Return shell lines that prepare shared folders as Snakemake does before a job.
 
     They remove old outputs and create folders; files that travel back need neither.
@@ -330,7 +326,7 @@ def _shared_places(job: Any, traffic: TransferPolicy, resources: Any) -> str:
     return "".join(lines)
 
 
-def _shell(job: Any) -> str:
+def _shell(job: SingleJob) -> str:
     # its path on the execution point may differ
     return PurePosixPath(job.resources.get("shell_exec") or shell.get_executable() or "sh").name
 

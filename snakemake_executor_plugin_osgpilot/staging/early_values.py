@@ -8,27 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..common.snakemake_compat import is_default_expression, shell_command, takes_input
+from ..common.snakemake_types import AnyJob, SingleJob
 from .payload import unknown
 from .templates import is_template
 
 
-def resources_of(job: Any) -> Mapping[str, Any]:
+def resources_of(job: AnyJob) -> Mapping[str, Any]:
     """Return the job's resources; if a function of it fails, those that are constants."""
+    found: Mapping[str, Any]
     try:
-        found: Mapping[str, Any] = job.resources
+        found = cast("Mapping[str, Any]", job.resources)
     except Exception:
         found = {
             name: resource.value
-            for name, resource in job.rule.resources.items()
+            for name, resource in cast("SingleJob", job).rule.resources.items()
             if not resource.is_evaluable() and resource.value is not None
         }
     return found
 
 
-def threads_of(job: Any) -> int:
+def threads_of(job: AnyJob) -> int:
     """Return the job's threads, 1 if its function fails."""
     try:
         return int(job.threads)
@@ -36,7 +38,7 @@ def threads_of(job: Any) -> int:
         return 1
 
 
-def params_of(job: Any) -> list[Any]:
+def params_of(job: SingleJob) -> list[Any]:
     """Return the values of the job's params, none if a function of it fails."""
     try:
         return list(job.params)
@@ -44,7 +46,7 @@ def params_of(job: Any) -> list[Any]:
         return []
 
 
-def made_in_group(job: Any) -> list[str]:
+def made_in_group(job: SingleJob) -> list[str]:
     """Return the inputs of `job` that other members of its group make."""
     group = job.dag.get_job_group(job)
     if group is None:
@@ -53,7 +55,7 @@ def made_in_group(job: Any) -> list[str]:
     return [str(file) for member, files in by_job.items() if member in group.jobs for file in files]
 
 
-def late_value(job: Any, inner: list[str]) -> str | None:
+def late_value(job: SingleJob, inner: list[str]) -> str | None:
     """Return why a value is known only once the group has made the inputs `inner`, or None."""
     if _has_late_params(job, inner):
         return f"a parameter depends on {inner[0]}, which its group makes"
@@ -86,13 +88,14 @@ class _LateValue:
         raise _LateValueError(self._name)
 
 
-def _named_in_command(job: Any, late: list[str]) -> str:
+def _named_in_command(job: SingleJob, late: list[str]) -> str:
     """Return the first of the resources that the job's command names, empty if none."""
     if not late:
         return ""
     given = {**dict(job.resources.items()), **{name: _LateValue(name) for name in late}}
     try:
-        shell_command(job, type(job.resources)(fromdict=given))
+        made: Any = type(job.resources)
+        shell_command(job, made(fromdict=given))
     except _LateValueError as error:
         return str(error)
     except Exception:
@@ -101,7 +104,7 @@ def _named_in_command(job: Any, late: list[str]) -> str:
     return ""
 
 
-def _late_resources(job: Any, inner: list[str]) -> Iterator[str]:
+def _late_resources(job: SingleJob, inner: list[str]) -> Iterator[str]:
     """Yield the resources that Snakemake knows only once its group has made the files `inner`.
 
     If one of them is there from an earlier run, a function of the inputs gives an old value.
@@ -113,19 +116,19 @@ def _late_resources(job: Any, inner: list[str]) -> Iterator[str]:
             yield name
 
 
-def _declared(job: Any, name: str) -> Any:
+def _declared(job: SingleJob, name: str) -> Any:
     """Return what a job's rule says of a resource; `mem` and `mem_mib` follow from `mem_mb`."""
     resources = job.rule.resources
     return resources.get(name if name in resources else f"{name.removesuffix('_mib')}_mb")
 
 
-def _is_late_thread_count(job: Any, inner: list[str]) -> bool:
+def _is_late_thread_count(job: SingleJob, inner: list[str]) -> bool:
     """Return True if the threads are a function of inputs of which `inner` may be old."""
     old = any(Path(path).exists() for path in inner)
     return old and takes_input(job.rule.resources.get("_cores"))
 
 
-def _has_late_params(job: Any, inner: list[str]) -> bool:
+def _has_late_params(job: SingleJob, inner: list[str]) -> bool:
     """Return True if Snakemake knows a parameter only once its group has made the files `inner`."""
     if any("<TBD>" in str(value) for value in params_of(job)):
         return True

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..common.snakemake_types import AnyJob, SingleJob
 from ..errors import InputError
 from .payload import members
 from .places import source_of
@@ -24,7 +25,7 @@ class Ensured:
     checksum: str
 
 
-def ensured_of(job: Any) -> tuple[Ensured, ...]:
+def ensured_of(job: AnyJob) -> tuple[Ensured, ...]:
     """Return the conditions of a job or group job. Raises `InputError` if one cannot be had."""
     found = []
     for part in members(job):
@@ -41,7 +42,7 @@ def ensured_of(job: Any) -> tuple[Ensured, ...]:
     return tuple(found)
 
 
-def _called(checksum: Any, job: Any) -> Any:
+def _called(checksum: Any, job: SingleJob) -> Any:
     try:
         return checksum(job.wildcards)
     except Exception as error:

@@ -141,8 +141,9 @@ def _member(name: str, status: os.stat_result) -> tarfile.TarInfo:
 def _root(
     payload: Payload, workdir: Path, archive: Path
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the working folder and whether paths are used `by name`, and the absolute paths that
-    wrapper.sh has to make real; neither if the job uses relative paths below the working folder.
+    """Return the working folder, and the absolute paths that wrapper.sh has to make real.
+
+    There are none of both if the job uses relative paths below the working folder.
     """
     back = (*payload.outputs, *payload.logs, *payload.internal)
     given = [source_of(place, workdir) for place in payload.inputs if is_outside(place)]
@@ -150,7 +151,7 @@ def _root(
     if not (given or made or payload.is_named or has_outside(archive)):
         return (), ()
     names = dict.fromkeys(map(str, (workdir, *given, *made))) if payload.is_named else ()
-    return (str(workdir), "by name" if payload.by_name else ""), tuple(names)
+    return (str(workdir),), tuple(names)
 
 
 def _records(

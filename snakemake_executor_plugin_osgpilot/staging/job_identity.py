@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from hashlib import blake2b
-from typing import Any
 
 from ..common.printable import storable
+from ..common.snakemake_types import AnyJob, SingleJob, single_jobs
 from .payload import members
 from .preparer import Prepared
 
@@ -17,7 +17,7 @@ OUTPUTS_MAX = 5
 """Maximum number of output files recorded as names of a job."""
 
 
-def identity(job: Any) -> str:
+def identity(job: AnyJob) -> str:
     """Return a digest of the rule, wildcards and outputs of a job (of a group, of all members).
 
     It is the same in every process and session. Snakemake's job number depends on which other jobs
@@ -36,7 +36,7 @@ def identity(job: Any) -> str:
     return _digest("\0\0".join(parts))
 
 
-def outputs_of(job: Any) -> list[str]:
+def outputs_of(job: AnyJob) -> list[str]:
     """Return the outputs of a job, or of all members of a group."""
     return [str(path) for part in members(job) for path in part.output]
 
@@ -51,26 +51,26 @@ def _digest(text: str) -> str:
     return blake2b(os.fsencode(text), digest_size=16).hexdigest()
 
 
-def names(job: Any) -> tuple[str, ...]:
+def names(job: AnyJob) -> tuple[str, ...]:
     """Return names by which a user may refer to a job: its Snakemake number, its first outputs."""
     return (str(job.jobid), *(str(path)[:LENGTH_MAX] for path in list(job.output)[:OUTPUTS_MAX]))
 
 
-def label(job: Any) -> str:
+def label(job: AnyJob) -> str:
     """Return a job's wildcards as Snakemake shows them; for a group, its rules with theirs.
 
     A long label is cut and ends in a digest that keeps it unique.
     """
     if job.is_group():
-        parts = sorted(f"{part.rule} {_wildcards(part)}".strip() for part in job.jobs)
+        parts = sorted(f"{part.rule} {_wildcards(part)}".strip() for part in single_jobs(job))
         text = "; ".join(parts)
     else:
-        text = _wildcards(job)
+        text = _wildcards(members(job)[0])
     if len(text) <= LENGTH_MAX:
         return text
     number = blake2b(storable(text).encode(), digest_size=3).hexdigest()
     return f"{text[:LENGTH_MAX]}… {number}"
 
 
-def _wildcards(job: Any) -> str:
+def _wildcards(job: SingleJob) -> str:
     return ", ".join(f"{name}={value}" for name, value in job.wildcards_dict.items())

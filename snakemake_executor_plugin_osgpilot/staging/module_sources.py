@@ -7,15 +7,15 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from ..common.snakemake_types import Workflow
 from .transfer_policy import is_below
 
 FROM_ELSEWHERE = "osgpilot-modules"
 """Folder, where the job runs, with modules of this machine that lie outside the working folder."""
 
 
-def own_folders(workflow: Any) -> list[str]:
+def own_folders(workflow: Workflow) -> list[str]:
     """Return the folders of this process's `sys.path` that belong to the workflow.
 
     These lie below the working folder, or below the folder of a Snakefile.
@@ -27,7 +27,7 @@ def own_folders(workflow: Any) -> list[str]:
     return [f for f in folders if is_below(f, own) and not is_below(f, installed_folders())]
 
 
-def _folders_of_snakefiles(workflow: Any) -> Iterator[str]:
+def _folders_of_snakefiles(workflow: Workflow) -> Iterator[str]:
     for snakefile in workflow.included:
         located = hasattr(snakefile, "get_path_or_uri")
         path = snakefile.get_path_or_uri(secret_free=True) if located else snakefile

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..common.snakemake_types import SingleJob, Workflow
 from ..errors import InputError
 from .payload import label, members
 from .places import absolute_of, leads_out, lies_in
@@ -26,7 +27,7 @@ class OutsideFolders:
     workdir: Path
     folders: set[str] = field(default_factory=set)
 
-    def learn(self, workflow: Any) -> None:
+    def learn(self, workflow: Workflow) -> None:
         """Note the folders that a workflow names before its first job runs."""
         for path in _named_in(workflow.globals["config"]):
             self._note(path)
@@ -42,7 +43,7 @@ class OutsideFolders:
                     if path.startswith("/") or ".." in path:
                         self._note(os.path.dirname(path))  # noqa: PTH120
 
-    def check(self, job: Any, paths: Iterable[str]) -> None:
+    def check(self, job: SingleJob, paths: Iterable[str]) -> None:
         """Raise `InputError` if one of the paths of `job` lies in none of these folders."""
         for path in paths:
             if leads_out(path, self.workdir) and not self._is_named(path):

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from snakemake.sourcecache import LocalSourceFile
 
+from ..common.snakemake_types import AnyJob, Workflow
 from .outside_folders import climbs
 from .payload import ROOT_MARK, members
 from .places import absolute_of, is_of_system, lies_in, working_folder
@@ -65,6 +65,33 @@ class PathRewriter:
         These are files of the working folder and the workflow that exist and that the job does not
         declare; they have to be sent as inputs.
         """
+        text, named = self._mark(text)
+        names = (*named, *_names(_RELATIVE, text))
+        return text, tuple(dict.fromkeys(self._sent(names)))
+
+    def value(self, text: str) -> tuple[str, tuple[str, ...]]:
+        """Return `rewritten` for a text that may be a path as a whole, with any characters."""
+        if not (path := self._whole(text)):
+            return self.rewritten(text)
+        return ROOT_MARK + path, tuple(dict.fromkeys(self._sent([path])))
+
+    def marked(self, text: str) -> str:
+        """Return the text of `value` without a look at the disk."""
+        path = self._whole(text)
+        return ROOT_MARK + path if path else self._mark(text)[0]
+
+    def _whole(self, text: str) -> str:
+        """Return the path that `text` is as a whole, empty if it is none that is marked."""
+        path = text.removeprefix(f"{self.copies}/file")
+        if not path.startswith("/"):
+            return ""
+        whole = absolute_of(path, self.workdir)
+        return path if any(lies_in(whole, each) for each in self._marked) else ""
+
+    def _mark(self, text: str) -> tuple[str, tuple[str, ...]]:
+        """Return `text` with its paths marked, and these."""
+        if "/" not in text:
+            return text, ()
         # the path of a copy ends in the absolute path of the source
         text = text.replace(f"{self.copies}/file/", "/")
         named: dict[str, None] = {}
@@ -74,17 +101,7 @@ class PathRewriter:
             return ROOT_MARK + found[0]
 
         pattern, spellings = _pattern(self.folders, self.files)
-        text = pattern.sub(mark, text)
-        names = (*named, *_names(_RELATIVE, text))
-        return text, tuple(dict.fromkeys(self._sent(names)))
-
-    def value(self, text: str) -> tuple[str, tuple[str, ...]]:
-        """Return `rewritten` for a text that may be a path as a whole, with any characters."""
-        path = text.removeprefix(f"{self.copies}/file")
-        whole = absolute_of(path, self.workdir)
-        if not path.startswith("/") or not any(lies_in(whole, each) for each in self._marked):
-            return self.rewritten(text)
-        return ROOT_MARK + path, tuple(dict.fromkeys(self._sent([path])))
+        return pattern.sub(mark, text), tuple(named)
 
     def unknown(self, text: str) -> tuple[str, ...]:
         """Return the absolute paths in a marked `text` that are here, and are not sent."""
@@ -128,7 +145,7 @@ class PathRewriter:
         return found
 
 
-def rewriter_of(job: Any, traffic: TransferPolicy) -> PathRewriter:
+def rewriter_of(job: AnyJob, traffic: TransferPolicy) -> PathRewriter:
     """Return the rewriter for the scripts of a job of the workflow that runs in this folder."""
     workdir, workflow = working_folder(), members(job)[0].rule.workflow
     copies = str(workflow.sourcecache.runtime_cache_path)
@@ -156,7 +173,7 @@ def rewriter_of(job: Any, traffic: TransferPolicy) -> PathRewriter:
     )
 
 
-def folders_of_snakefiles(workflow: Any) -> Iterator[str]:
+def folders_of_snakefiles(workflow: Workflow) -> Iterator[str]:
     """Yield the folders of Snakefiles on this machine."""
     for snakefile in workflow.included:
         located = hasattr(snakefile, "get_path_or_uri")

@@ -1,4 +1,4 @@
-"""A job as files: the same for both ways of running it on the execution point."""
+"""A job as files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from snakemake.common.tbdstring import TBDString
 
+from ..common.snakemake_types import AnyJob, GroupJob, SingleJob
 from ..errors import InputError
 from .places import is_plain, passes, place_of, problem_of, working_folder
 from .transfer_policy import is_below
@@ -42,15 +43,13 @@ class Payload:
     are write-protected once they are in place, `folders` those declared as `directory()`. `shared`
     are outputs on a file system that both sides see, `urls` inputs that HTCondor fetches (URL and
     path), `shared_prefixes` the folders that both see. `with_snakefiles` is true if the Snakefiles,
-    and what they read, travel with the job, `kind` is how it runs (`osgpilot-payload`). `modules`
-    is None if no modules of Snakemake travel, else those that scripts name beside the usual ones
-    (`snakemake_modules`). With a `schedule`, there are its steps in place of `scripts`;
-    `benchmarks` are the files for what steps took, by number of the step. `ensured` are outputs
-    with conditions. With `by_name` the job needs files at their absolute paths, since its scripts
-    name these where nothing can be rewritten. `storage` is a script that fetches files in storage
-    before the others and stores them afterwards (`storage.py`). `passed` are folders that a path of
-    the job goes through, as `a` in `a/../b`, and `unknown` absolute paths in its scripts that are
-    here and do not travel.
+    and what they read, travel with the job. `modules` is None if no modules of Snakemake travel,
+    else those that scripts name beside the usual ones (`snakemake_modules`). With a `schedule`,
+    there are its steps in place of `scripts`; `benchmarks` are the files for what steps took, by
+    number of the step. `ensured` are outputs with conditions. `storage` is a script that fetches
+    files in storage before the others and stores them afterwards (`storage.py`). `passed` are
+    folders that a path of the job goes through, as `a` in `a/../b`, and `unknown` absolute paths in
+    its scripts that are here and do not travel.
     """
 
     scripts: tuple[str, ...]
@@ -70,8 +69,6 @@ class Payload:
     schedule: Schedule | None = None
     benchmarks: tuple[tuple[int, str], ...] = ()
     ensured: tuple[Ensured, ...] = ()
-    kind: str = "direct"
-    by_name: bool = False
     storage: str = ""
     passed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
@@ -81,9 +78,9 @@ class Payload:
         """True if the scripts use absolute paths of this machine."""
         steps = self.schedule.steps if self.schedule else ()
         scripts = (*self.scripts, *(script for step in steps for script in step.scripts))
-        return self.by_name or any(ROOT_MARK in script for script in scripts)
+        return any(ROOT_MARK in script for script in scripts)
 
-    def placed(self, job: Any) -> Payload:
+    def placed(self, job: AnyJob) -> Payload:
         """Return this payload with paths as they lie in the job's folder, not as the rule names
         them. Raises `InputError` for a path that cannot be had there.
         """
@@ -140,7 +137,7 @@ def _folders_around(path: str) -> Iterator[str]:
         folder = folder.rpartition("/")[0]
 
 
-def check_places(job: Any, paths: Iterable[str]) -> None:
+def check_places(job: AnyJob, paths: Iterable[str]) -> None:
     """Raise `InputError` for a path of `job` that cannot be had in its folder."""
     workdir = working_folder()
     for path in paths:
@@ -148,24 +145,25 @@ def check_places(job: Any, paths: Iterable[str]) -> None:
             raise InputError(f"{label(job)}: {path} {problem}")
 
 
-def members(job: Any) -> list[Any]:
+def members(job: AnyJob) -> list[SingleJob]:
     """Return the single jobs of `job` in an order in which they can run one after the other.
 
     It is the same in every session: what is submitted again has to be recognized. Snakemake's own
     order within a level of a group is not.
     """
     if not job.is_group():
-        return [job]
-    return [part for level in job.toposorted for part in sorted(level, key=_rule_and_wildcards)]
+        return [cast("SingleJob", job)]
+    levels = cast("GroupJob", job).toposorted
+    return [part for level in levels for part in sorted(level, key=_rule_and_wildcards)]
 
 
-def _rule_and_wildcards(job: Any) -> tuple[str, list[tuple[str, str]]]:
+def _rule_and_wildcards(job: SingleJob) -> tuple[str, list[tuple[str, str]]]:
     return str(job.rule), sorted(job.wildcards_dict.items())
 
 
-def label(job: Any) -> str:
+def label(job: AnyJob) -> str:
     """Return the name of `job` in messages."""
-    return f"group job {job.name}" if job.is_group() else f"rule {job.rule}"
+    return f"group job {job.name}" if job.is_group() else f"rule {members(job)[0].rule}"
 
 
 def flagged(file: Any, flag: str) -> bool:
@@ -173,7 +171,7 @@ def flagged(file: Any, flag: str) -> bool:
     return bool((getattr(file, "flags", None) or {}).get(flag))
 
 
-def needed_from_outside(job: Any) -> list[Any]:
+def needed_from_outside(job: AnyJob) -> list[Any]:
     """Return the inputs of a job or group job that it does not make itself.
 
     An output that is to be updated (`update()`) is one, if it is there already.

@@ -1,7 +1,8 @@
 """Pickle values so that the paths in them can be replaced on the execution point.
 
 A pickle stores the length of each text, so that wrapper.sh cannot replace marks such as `HERE` in
-it. Texts with marks are pickled in parts, and the code that unpickles them has the marks.
+it. Texts with marks are pickled in parts; whoever unpickles them has the marks as wrapper.sh has
+replaced them (`loading` for scripts, `run_entry.py` for the bodies of `run:`).
 Sets are pickled in order, so that a job is the same in every session.
 """
 
@@ -30,16 +31,55 @@ class Pickled(NamedTuple):
     marks: tuple[str, ...]
 
 
+class PortablePickler(pickle.Pickler):
+    """Pickles values in which `moved` changes each text. `seen` are the marks in them.
+
+    Persistent ids are lists of parts for texts with marks, and tuples for sets.
+    """
+
+    def __init__(self, file: Any, moved: Callable[[str], str], protocol: int = PROTOCOL) -> None:
+        super().__init__(file, protocol)
+        self._moved = moved
+        self.seen: set[str] = set()
+        self._sets: dict[int, tuple[Any, Any]] = {}
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The marks in the pickle, at their numbers; empty for those that it does not have."""
+        return tuple(mark if mark in self.seen else "" for mark in MARKS)
+
+    def persistent_id(self, value: Any) -> Any:
+        """Return what stands for `value`, None if it is pickled as it is."""
+        kind = type(value)
+        if kind is str:
+            moved = self._moved(value)
+            return None if moved == value and not _MARK.search(value) else self.parts(moved)
+        if kind in (set, frozenset):
+            # a value that occurs twice stays one, and has to live as long as its id counts
+            made = (len(self._sets), kind, sorted(value, key=repr))
+            return self._sets.setdefault(id(value), (value, made))[1]
+        return None
+
+    def parts(self, text: str) -> list[int | bytes]:
+        """Return a text in parts: numbers of marks, and bytes, in which no path is looked for."""
+        parts = _MARK.split(text)
+        self.seen.update(parts)
+        return [_NUMBERS.get(part, part.encode("utf-8", "surrogatepass")) for part in parts]
+
+    def reducer_override(self, value: Any) -> Any:
+        """Return how a path is pickled: otherwise as the list of its parts."""
+        return (type(value), (str(value),)) if isinstance(value, PurePath) else NotImplemented
+
+
 def dumped(value: object, moved: Callable[[str], str] = str) -> Pickled:
     """Return `value` as a pickle in which `moved` has changed each text.
 
     Raises what `pickle` raises if a value cannot be pickled.
     """
     buffer = io.BytesIO()
-    pickler = _Pickler(buffer, moved)
+    pickler = PortablePickler(buffer, moved)
     pickler.dump(value)
-    marks = tuple(mark if mark in pickler.seen else "" for mark in MARKS)
-    return Pickled(buffer.getvalue(), marks)
+    return Pickled(buffer.getvalue(), pickler.marks)
 
 
 def loading(pickled: Pickled) -> str:
@@ -50,10 +90,10 @@ def loading(pickled: Pickled) -> str:
     """
     return (
         'type("Unpickler", (pickle.Unpickler,), {'
-        '"persistent_load": lambda self, parts: "".join('
+        '"persistent_load": lambda self, given, sets={}: "".join('
         f"{pickled.marks!r}[part] if type(part) is int else "
-        'part.decode("utf-8", "surrogatepass") for part in parts) '
-        "if type(parts) is list else parts[0](parts[1]), "
+        'part.decode("utf-8", "surrogatepass") for part in given) '
+        "if type(given) is list else sets.setdefault(given[0], given[1](given[2])), "
         '"find_class": lambda self, module, name: pickle.Unpickler.find_class('
         'self, "pathlib" if module == "pathlib._local" else module, name)'
         f'}})(__import__("io").BytesIO({pickled.content!r})).load()'
@@ -62,26 +102,3 @@ def loading(pickled: Pickled) -> str:
 
 _MARK = re.compile(f"({'|'.join(map(re.escape, MARKS))})")
 _NUMBERS = {mark: number for number, mark in enumerate(MARKS)}
-
-
-class _Pickler(pickle.Pickler):
-    def __init__(self, file: Any, moved: Callable[[str], str]) -> None:
-        super().__init__(file, PROTOCOL)
-        self._moved = moved
-        self.seen: set[str] = set()
-
-    def persistent_id(self, value: Any) -> Any:
-        if type(value) in (set, frozenset):
-            return type(value), sorted(value, key=repr)
-        if type(value) is not str:
-            return None
-        parts = _MARK.split(self._moved(value))
-        self.seen.update(parts)
-        if parts == [value]:
-            return None
-        # as bytes, which are not looked at for paths again
-        return [_NUMBERS.get(part, part.encode("utf-8", "surrogatepass")) for part in parts]
-
-    def reducer_override(self, value: Any) -> Any:
-        # otherwise pickled as the list of its parts
-        return (type(value), (str(value),)) if isinstance(value, PurePath) else NotImplemented

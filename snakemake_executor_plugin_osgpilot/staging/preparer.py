@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 from snakemake_interface_common.exceptions import WorkflowError
-from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from ..common.snakemake_compat import has_conda, shell_settings
-from ..config import snakefile_globs as globbed
+from ..common.snakemake_types import AnyJob, SingleJob, Workflow
 from ..errors import InputError, MissingPrerequisiteError, NoApptainerError
 from ..model.resources import OWN_ROOT, JobClass, Request
 from ..runtime_image import conda
@@ -22,7 +18,6 @@ from ..runtime_image.conda import WITH_PYTHON, Environment, Packed
 from ..runtime_image.environment import PATH
 from ..runtime_image.probe import lacks, lacks_module
 from . import direct
-from . import via_snakemake as snakemake
 from .apptainer_args import environment_of
 from .container_image import NO_IMAGE, Image, Images, base_of
 from .cwl import is_cwl
@@ -34,14 +29,14 @@ from .path_rewriting import rewriter_of
 from .payload import Payload, check_places, label, members, needed_from_outside
 from .python_commands import calls_python
 from .resource_request import Requests
-from .rule_resources import IMAGE, KINDS, PAYLOAD, RUNTIME_IMAGE
+from .rule_resources import IMAGE, RUNTIME_IMAGE
 from .run_body import Bodies, has_body
 from .s3_keys import KeyFiles, Lines
 from .scripts import interpreters, is_in_python, lacking, needs_interpreter
 from .snakemake_modules import write_modules
 from .software import Software
 from .storage import needs_plugin, storage_script, store_benchmarks
-from .transfer_policy import TransferPolicy, is_below
+from .transfer_policy import TransferPolicy
 from .workflow_sources import (
     WITH_SNAKEFILES,
     WITHOUT_SNAKEFILES,
@@ -49,8 +44,6 @@ from .workflow_sources import (
     large,
     list_sources,
 )
-
-KIND = "osgpilot_payload is snakemake"
 
 
 class _NoInterpreterError(InputError):
@@ -68,17 +61,15 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Preparer:
-    """Prepares jobs of one workflow. `command` returns Snakemake's own command for a job.
+    """Prepares jobs of one workflow.
 
     Variables of the `environment` in `of_storage` are for Snakemake's storage plugins only.
     """
 
-    workflow: Any
-    kind: str
+    workflow: Workflow
     runtime_image: str
     run_folder: Path
     workdir: Path
-    command: Callable[[Any], str]
     environment: Mapping[str, str]
     traffic: TransferPolicy
     images: Images
@@ -91,7 +82,7 @@ class Preparer:
     _warned: set[str] = field(default_factory=set)
     _classes: dict[str, JobClass] = field(default_factory=dict)
 
-    def begin(self, jobs: Iterable[Any]) -> None:
+    def begin(self, jobs: Iterable[SingleJob]) -> None:
         """Check the rules of all jobs and pack the sources. Raises `InputError`."""
         self._of_image  # noqa: B018 - refuse what cannot be passed on before anything runs
         self._outside.learn(self.workflow)
@@ -103,16 +94,14 @@ class Preparer:
             self._check_all(jobs)
         for name in sorted(first_of_rule):
             self._warn_of_losses(first_of_rule[name])
-        sources, for_snakemake = list_sources(self.workflow)
-        bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - for_snakemake, self.workdir)
-        if globbed.write(self._globbed):
-            sources.add(str(self._globbed))
+        sources, of_snakefiles = list_sources(self.workflow)
+        bundle_sources(self.run_folder / WITHOUT_SNAKEFILES, sources - of_snakefiles, self.workdir)
         modules = module_files(own_folders(self.workflow), self.workdir)
         bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir, modules)
         if warning := large(self.run_folder / WITH_SNAKEFILES):
             self.requests.warn(warning)
 
-    def _check_all(self, jobs: Iterable[Any]) -> None:
+    def _check_all(self, jobs: Iterable[SingleJob]) -> None:
         """Make what jobs need, and raise `InputError` if something is missing."""
         # all environments are made before the first is packed: a mistake in one is seen soon
         used = {(str(job.rule), self._environment(job)): job for job in jobs}
@@ -125,27 +114,25 @@ class Preparer:
         if missing:
             raise InputError("\nosgpilot: ".join(missing))
 
-    def class_of(self, job: Any) -> JobClass | None:
+    def class_of(self, job: AnyJob) -> JobClass | None:
         """Return the class of the latest job of the same rule, None if there was none."""
-        return self._classes.get(str(job.rule))
+        return self._classes.get(str(members(job)[0].rule))
 
-    def _check(self, job: Any) -> None:
+    def _check(self, job: SingleJob) -> None:
         """Raise `InputError` if something that all jobs of this rule need is missing."""
-        needs_snakemake = self._needs_snakemake(job)
-        if has_body(job.rule) and not needs_snakemake:
+        direct.check_values(job, self.traffic)
+        if has_body(job.rule):
             self._bodies.check(job.rule, rewriter_of(job, self.traffic))
         if job.group is not None and self._environment(job):
             # an image has the environments of all members of a group, and is made for that
             self._classes[str(job.rule)] = self.requests.of(job, NO_IMAGE).job_class
             return
-        image, _ = self._image_and_software(job, with_snakemake=needs_snakemake)
+        image, _ = self._image_and_software(job)
         self._classes[str(job.rule)] = self.requests.of(job, image).job_class
-        if needs_snakemake:
-            self._check_for_snakemake(job, image.name)
-        elif missing := self._lacks_interpreter(job, image):
+        if missing := self._lacks_interpreter(job, image):
             raise _NoInterpreterError(missing)
 
-    def _lacks_interpreter(self, job: Any, image: Image) -> str:
+    def _lacks_interpreter(self, job: SingleJob, image: Image) -> str:
         """Return a message if a job's image certainly has no program that can run its script."""
         environment = self._environment(job)
         has = environment.programs if environment else ()
@@ -156,7 +143,7 @@ class Preparer:
         where = f"{image.name} (with {environment.name})" if environment else image.name
         return lacking(str(job.rule), programs, where)
 
-    def _check_files(self, job: Any) -> None:
+    def _check_files(self, job: SingleJob) -> None:
         """Raise `InputError` if a file of a job cannot or must not be where the job runs."""
         files = self._travelling(job)
         check_places(job, files)
@@ -168,7 +155,7 @@ class Preparer:
                 "travels, or name its folder in --osgpilot-shared-prefixes"
             )
 
-    def _travelling(self, job: Any) -> tuple[str, ...]:
+    def _travelling(self, job: SingleJob) -> tuple[str, ...]:
         """Return the paths of a single job's files that travel."""
         made = (*job.output, *job.log, *filter(None, [job.benchmark]))
         back = self.traffic.outputs(made)
@@ -178,7 +165,7 @@ class Preparer:
     def _outside(self) -> OutsideFolders:
         return OutsideFolders(self.workdir)
 
-    def _warn_of_losses(self, job: Any) -> None:
+    def _warn_of_losses(self, job: SingleJob) -> None:
         """Warn of effects that jobs of this rule have only on this machine."""
         if not job.output:
             self.requests.warn(
@@ -191,59 +178,22 @@ class Preparer:
                 "not there where its jobs run"
             )
 
-    def _check_for_snakemake(self, job: Any, image: str) -> None:
-        why = self._reason(job) or KIND
-        needs = f"rule {job.rule} needs Snakemake on the execution point ({why})"
-        if str(job.rule.wrapper or "").startswith("file:/"):
-            raise InputError(
-                f"rule {job.rule}: wrapper {job.rule.wrapper} is a place on this machine only: "
-                "write it relative to the working folder (file:FOLDER), or use --wrapper-prefix"
-            )
-        if "conda" in self._deployment and job.rule.conda_env:
-            self._check_for_conda(job, image)
-        if self.workflow.storage_settings.shared_fs_usage - {SharedFSUsage.STORAGE_LOCAL_COPIES}:
-            # its command line would name files of this machine
-            raise InputError(f"{needs}: run Snakemake with --shared-fs-usage none")
-
     @cached_property
     def _bodies(self) -> Bodies:
         return Bodies(self.workflow, self.run_folder)
 
-    @property
-    def _globbed(self) -> Path:
-        return self.run_folder / globbed.FOUND
-
-    def _check_for_conda(self, job: Any, image: str) -> None:
-        has = f"rule {job.rule} has a `conda:` environment"
-        if shutil.which("conda") is None:
-            # Snakemake calls conda before any local rule, even `all`, and fails without it
-            raise InputError(
-                f"{has}, and Snakemake needs conda on this machine, too: put it on PATH"
-            )
-        if lacks(image, "conda"):
-            raise InputError(
-                f"{has} and {image} has no conda: build an image on one that has (`osgpilot "
-                "runtime build --base docker://condaforge/miniforge3`) or leave out --sdm conda"
-            )
-        prefix = str(self.workflow.deployment_settings.conda_prefix or "")
-        if prefix.startswith("/") and not is_below(prefix, self.traffic.shared_prefixes):
-            raise InputError(
-                f"{has} and the pilots' nodes do not see --conda-prefix {prefix}: name a folder "
-                "below one of --osgpilot-shared-prefixes, or leave it out"
-            )
-
-    def prepare(self, job: Any) -> Prepared:
+    def prepare(self, job: AnyJob) -> Prepared:
         """Return the prepared job. Raises `InputError` naming what is wrong with it."""
         payload, request = self.draft(job)
         if payload.modules is not None:
             write_modules(self.run_folder, payload.modules)
         return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
 
-    def store_benchmarks(self, job: Any) -> None:
+    def store_benchmarks(self, job: AnyJob) -> None:
         """Store the benchmarks of a job that belong into storage, once they are in place here."""
         store_benchmarks(job, self.traffic)
 
-    def sketch(self, job: Any) -> tuple[Payload, Request]:
+    def sketch(self, job: AnyJob) -> tuple[Payload, Request]:
         """Return payload and request of a job whose inputs need not exist yet.
 
         If a function of its rule fails without them, the payload has no commands. Raises
@@ -252,56 +202,36 @@ class Preparer:
         try:
             return self.draft(job)
         except WorkflowError:
-            needing = any(map(self._needs_snakemake, members(job)))
-            image, _ = self._image_and_software(job, with_snakemake=needing)
-            payload = Payload((), "bash", (), (), (), with_snakefiles=needing)
-            return payload, self.requests.of(job, image)
+            image, _ = self._image_and_software(job)
+            return Payload((), "bash", (), (), ()), self.requests.of(job, image)
 
-    def draft(self, job: Any) -> tuple[Payload, Request]:
+    def draft(self, job: AnyJob) -> tuple[Payload, Request]:
         """Return payload and request of a ready job without packing it.
 
         Raises `InputError` naming what is wrong with it.
         """
         for member in members(job):
             self._check_files(member)
-        needing = [member for member in members(job) if self._needs_snakemake(member)]
-        image, packed = self._image_and_software(job, with_snakemake=bool(needing))
+            direct.check_values(member, self.traffic)
+        image, packed = self._image_and_software(job)
         of_image = self._of_image if image.name else {}
-        lines: Lines = ()
-        if needing:
-            self._check_for_snakemake(needing[0], image.name)
-            command = snakemake.without_containers(self.command(job), self.workflow)
-            command = snakemake.without_cache(command, self.workflow)
-            found = os.path.relpath(self._globbed, self.workdir)
-            started = snakemake.via_entry(snakemake.in_order(command), job, self.workflow, found)
-            payload = snakemake.build(job, started, {**self.environment, **of_image}, self.traffic)
-        else:
-            traffic = direct.without_clashes(job, self.traffic)
-            in_python = bool(image.name) and image.name == vars(self).get("_packed")
-            in_python |= packed is not None and packed.base == WITH_PYTHON
-            bodies = partial(self._bodies.lines, packed=in_python)
-            variables = {**self._for_commands, **of_image}
-            if in_python:
-                variables = {"PATH": PATH, **variables}
-            given = {**self.environment, **of_image}
-            storage = storage_script(job, given, traffic, packed=in_python)
-            activation = partial(self._activation, packed)
-            payload = direct.build(job, variables, traffic, bodies, image.name, storage, activation)
-            lines = self.keys.lines(traffic.keys(needed_from_outside(job)))
+        traffic = direct.without_clashes(job, self.traffic)
+        in_python = bool(image.name) and image.name == vars(self).get("_packed")
+        in_python |= packed is not None and packed.base == WITH_PYTHON
+        bodies = partial(self._bodies.lines, packed=in_python)
+        variables = {**self._for_commands, **of_image}
+        if in_python:
+            variables = {"PATH": PATH, **variables}
+        given = {**self.environment, **of_image}
+        storage = storage_script(job, given, traffic, packed=in_python)
+        activation = partial(self._activation, packed)
+        payload = direct.build(job, variables, traffic, bodies, image.name, storage, activation)
+        lines: Lines = self.keys.lines(traffic.keys(needed_from_outside(job)))
         if image.name and payload.is_named:
             lines += ((f"My.{OWN_ROOT}", "true"),)
         request = self.requests.of(job, image, lines)
         self._classes[str(members(job)[0].rule)] = request.job_class
         return payload, request
-
-    def _needs_snakemake(self, job: Any) -> bool:
-        """Return True if the job runs through Snakemake. Raises `InputError` if it must not."""
-        kind = str(resources_of(job).get(PAYLOAD, self.kind))
-        if kind not in KINDS:
-            raise InputError(f"rule {job.rule}: {PAYLOAD} {kind!r} is not {', '.join(KINDS)}")
-        if kind == "direct" and (reason := self._reason(job)):
-            raise InputError(f"rule {job.rule} cannot run as its command alone: {reason}")
-        return kind == "snakemake" or (kind == "auto" and bool(self._reason(job)))
 
     @cached_property
     def _for_commands(self) -> dict[str, str]:
@@ -316,20 +246,15 @@ class Preparer:
         args = self.workflow.deployment_settings.apptainer_args or ""
         return environment_of(args, self.traffic.shared_prefixes)
 
-    def _reason(self, job: Any) -> str | None:
-        return direct.unsupported(job, self.traffic)
-
     @property
     def _deployment(self) -> set[str]:
         return {str(method) for method in self.workflow.deployment_settings.deployment_method}
 
-    def _environment(self, job: Any) -> Environment | None:
-        """Return the conda environment of a single job that runs without Snakemake."""
-        if not has_conda(job) or self._needs_snakemake(job):
-            return None
+    def _environment(self, job: SingleJob) -> Environment | None:
+        """Return the conda environment of a single job, None if it has none."""
         return self.software.of(job)
 
-    def software_of(self, job: Any) -> tuple[Environment, Packed | None] | None:
+    def software_of(self, job: SingleJob) -> tuple[Environment, Packed | None] | None:
         """Return the conda environment of a single job and, if it has been made, its image.
 
         Raises `InputError`.
@@ -337,9 +262,9 @@ class Preparer:
         environment = self._environment(job)
         if environment is None or not environment.key:
             return None
-        return environment, self._image_and_software(job, with_snakemake=False)[1]
+        return environment, self._image_and_software(job)[1]
 
-    def _activation(self, packed: Packed | None, job: Any) -> str:
+    def _activation(self, packed: Packed | None, job: SingleJob) -> str:
         """Return shell lines that activate the conda environment of a single job."""
         environment = self._environment(job)
         if environment is None:
@@ -349,14 +274,14 @@ class Preparer:
         unblock = self.workflow.deployment_settings.conda_not_block_search_path_envvars
         return conda.activation(environment, str(job.rule), unblock=unblock)
 
-    def _image_and_software(self, job: Any, *, with_snakemake: bool) -> tuple[Image, Packed | None]:
+    def _image_and_software(self, job: AnyJob) -> tuple[Image, Packed | None]:
         """Return the image of a job or group job, and the environments in it if it is made for
         these. Raises `InputError` naming the rule.
         """
-        parts = [] if with_snakemake else members(job)
+        parts = members(job)
         all_of_it = [each for each in map(self._environment, parts) if each and each.key]
         if not all_of_it:
-            return self._image(job, with_snakemake=with_snakemake), None
+            return self._image(job), None
         environments = sorted({each.key: each for each in all_of_it}.values(), key=lambda e: e.key)
         try:
             base = self._base(job, parts)
@@ -365,21 +290,21 @@ class Preparer:
         except (InputError, MissingPrerequisiteError) as error:
             raise InputError(f"{label(job)}: {error}") from error
 
-    def _base(self, job: Any, parts: Sequence[Any]) -> str:
+    def _base(self, job: AnyJob, parts: Sequence[SingleJob]) -> str:
         """Return the base of the image of a job with conda environments (`conda.image`)."""
-        name = self._name_of_image(job, with_snakemake=False)
+        name = self._name_of_image(job)
         if name:
             return WITH_PYTHON if name == vars(self).get("_packed") else base_of(name, self.workdir)
         # like Snakemake, which starts its own Python where an environment has none
         return WITH_PYTHON if any(map(self._lacks_python, parts)) else ""
 
-    def _lacks_python(self, part: Any) -> bool:
+    def _lacks_python(self, part: SingleJob) -> bool:
         environment = self._environment(part)
         return _starts_python(part) and not (environment and "python" in environment.programs)
 
-    def _image(self, job: Any, *, with_snakemake: bool) -> Image:
+    def _image(self, job: AnyJob) -> Image:
         """Return the image of a job or group job. Raises `InputError` naming the rule."""
-        name = self._name_of_image(job, with_snakemake=with_snakemake)
+        name = self._name_of_image(job)
         try:
             if not name and self._wants_environment(members(job)):
                 name = self._packed_or_none
@@ -387,11 +312,10 @@ class Preparer:
         except (InputError, MissingPrerequisiteError) as error:
             raise InputError(f"{label(job)}: {error}") from error
 
-    def _name_of_image(self, job: Any, *, with_snakemake: bool) -> str:
+    def _name_of_image(self, job: AnyJob) -> str:
         traffic = direct.without_clashes(job, self.traffic)
         names = {
-            self._image_name(part, with_snakemake=with_snakemake or needs_plugin(part, traffic))
-            for part in members(job)
+            self._image_name(part, with_plugin=needs_plugin(part, traffic)) for part in members(job)
         }
         names.discard("")
         if len(names) > 1:
@@ -407,12 +331,12 @@ class Preparer:
             )
         return "".join(names)
 
-    def _image_name(self, job: Any, *, with_snakemake: bool) -> str:
+    def _image_name(self, job: SingleJob, *, with_plugin: bool) -> str:
         directive = str(job.container_img_url or "") if "apptainer" in self._deployment else ""
         asked = resources_of(job)
         own = str(asked.get(IMAGE, "")) or directive
         runtime = str(asked.get(RUNTIME_IMAGE, "")) or self.runtime_image
-        if not with_snakemake and not has_body(job.rule):
+        if not with_plugin and not has_body(job.rule):
             # nodes need not have R, Python or modules, just as they need not have Snakemake
             needs = _starts_python(job) or needs_interpreter(job.rule)
             needed = (needs and not has_conda(job)) or self._has_modules(job)
@@ -424,11 +348,11 @@ class Preparer:
         self._warn_of_packed(str(job.rule), own)
         return self._packed_for(job)
 
-    def _has_modules(self, job: Any) -> bool:
+    def _has_modules(self, job: SingleJob) -> bool:
         """Return True if the rule has environment modules that are enabled."""
         return "env-modules" in self._deployment and bool(job.rule.env_modules)
 
-    def _wants_environment(self, parts: Sequence[Any]) -> bool:
+    def _wants_environment(self, parts: Sequence[SingleJob]) -> bool:
         """Return True if a script or command in Python, or cwltool, would be that of the node.
 
         Environment modules are on the node only.
@@ -437,7 +361,7 @@ class Preparer:
             return False
         return any(map(_starts_python, parts))
 
-    def _packed_for(self, job: Any) -> str:
+    def _packed_for(self, job: SingleJob) -> str:
         try:
             return self._packed
         except MissingPrerequisiteError as error:
@@ -479,10 +403,10 @@ class Preparer:
             )
 
 
-def _starts_python(job: Any) -> bool:
+def _starts_python(job: SingleJob) -> bool:
     """Return True for a script or a command in Python, and for cwltool."""
     return is_in_python(job) or is_cwl(job.rule) or calls_python(job)
 
 
-def _rule_and_output(job: Any) -> tuple[str, list[str]]:
+def _rule_and_output(job: SingleJob) -> tuple[str, list[str]]:
     return str(job.rule), sorted(map(str, job.output))

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import PurePath
-from typing import Any
+
+from ..common.snakemake_types import SingleJob
 
 _NEXT_COMMAND = re.compile(r"[\n;&|()`]|\{\{|\}\}")
 _ASSIGNMENT = re.compile(r"\w+\+?=")
@@ -20,12 +21,13 @@ _RUNNERS = {"command", "env", "exec", "nice", "nohup", "time", "timeout", "xargs
 _KEYWORDS = {"!", "do", "elif", "else", "if", "then", "until", "while", "{"}
 
 
-def calls_python(job: Any) -> bool:
+def calls_python(job: SingleJob) -> bool:
     """Return True if the job's shell command runs Python, or a program of a Python package here.
 
     In a local run these are those of the environment of Snakemake.
     """
-    return bool(job.rule.shellcmd) and runs_any_of(job.rule.shellcmd, sys.prefix, _scripts())
+    command = job.rule.shellcmd or ""
+    return bool(command) and runs_any_of(command, sys.prefix, _scripts())
 
 
 def runs_any_of(command: str, prefix: str, scripts: Collection[str]) -> bool:

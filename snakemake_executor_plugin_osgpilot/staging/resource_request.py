@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..common.snakemake_compat import is_default_expression
+from ..common.snakemake_types import AnyJob, SingleJob
 from ..errors import InputError
 from ..htcondor.raw_submit_commands import ATTRIBUTE, COMMAND, attribute, submit_command
 from ..htcondor.submit_description import (
@@ -57,7 +58,7 @@ class Requests:
             self._gathers = False
             self._report_defaults()
 
-    def of(self, job: Any, image: Image, lines: Lines = ()) -> Request:
+    def of(self, job: AnyJob, image: Image, lines: Lines = ()) -> Request:
         """Return the request of `job`, or group job. Raises `InputError` naming rule and resource.
 
         Memory, disk, GPUs and runtime of a group are Snakemake's sums; extras and images must be
@@ -95,7 +96,7 @@ class Requests:
         )
         return max(lives_s) - self.policy.life_taken_s
 
-    def _sized(self, job: Any, name: str) -> int:
+    def _sized(self, job: AnyJob, name: str) -> int:
         value, default = _whole(label(job), resources_of(job), name), DEFAULTS_MB[name]
         silent = [part for part in members(job) if not _sets(part, name)]
         for part in silent:
@@ -117,7 +118,7 @@ class Requests:
             self.say(f"{who} no `{name}`: {DEFAULTS_MB[name]} MB of {kind} assumed")
         self._silent.clear()
 
-    def _warn_of_typos(self, parts: list[Any]) -> None:
+    def _warn_of_typos(self, parts: list[SingleJob]) -> None:
         for part in parts:
             for name in dict(resources_of(part).items()):
                 near = meant(name)
@@ -145,7 +146,7 @@ def _listed(rules: list[str]) -> str:
     return f"rules {', '.join(rules[:-1])} and {rules[-1]}"
 
 
-def pinned(who: str, parts: Iterable[Any], offers: tuple[PilotType, ...]) -> tuple[str, ...]:
+def pinned(who: str, parts: Iterable[SingleJob], offers: tuple[PilotType, ...]) -> tuple[str, ...]:
     """Return the names of the offers that a job (`parts`: its members) wants, none if any will do.
 
     An offer's name is PARTITION/CORESc; all members of a group that name one name the same. Raises
@@ -192,7 +193,7 @@ def _whole(who: str, resources: Any, name: str) -> int:
     return math.ceil(value)
 
 
-def _sets(job: Any, name: str) -> bool:
+def _sets(job: SingleJob, name: str) -> bool:
     """Return True if user or rule set the resource, not Snakemake by its own formula.
 
     Without --default-resources, Snakemake derives memory and disk from the size of the inputs, and
@@ -207,7 +208,7 @@ def _sets(job: Any, name: str) -> bool:
     return bool(value != (50000 if name == "disk_mb" and not job.input else 1000))
 
 
-def _slurm_amounts(who: str, job: Any, gpus: int) -> Amounts:
+def _slurm_amounts(who: str, job: AnyJob, gpus: int) -> Amounts:
     """Return what a job asks for in the words of the Slurm plugin.
 
     Snakemake adds up the cores of a group; memory for each core is the most of any member.
@@ -220,13 +221,13 @@ def _slurm_amounts(who: str, job: Any, gpus: int) -> Amounts:
     return amounts(who, known, gpus)
 
 
-def rule_memory_mb(job: Any) -> int | None:
+def rule_memory_mb(job: AnyJob) -> int | None:
     """Return the memory that a job's rule names (of a group, Snakemake's sum), None if none."""
     memory_mb = known_resources(job).get("mem_mb")
     return memory_mb if type(memory_mb) is int else None
 
 
-def known_resources(job: Any) -> dict[str, Any]:
+def known_resources(job: AnyJob) -> dict[str, Any]:
     """Return the resources of a job whose values are known already."""
     return {name: value for name, value in resources_of(job).items() if not unknown(value)}
 
@@ -246,7 +247,7 @@ def _gpu_kind(who: str, resources: Any, gpus: int, model: str) -> tuple[str, str
     return kind["gpu_model"], kind["gpu_manufacturer"]
 
 
-def _extras(who: str, parts: list[Any]) -> tuple[tuple[str, str], ...]:
+def _extras(who: str, parts: list[SingleJob]) -> tuple[tuple[str, str], ...]:
     """Return the checked lines for `htcondor_…` and `classad_…`.
 
     They come from the members: Snakemake adds up the resources of a group.

@@ -15,12 +15,9 @@ from . import slurm_resources
 DEFAULTS_MB = {"mem_mb": 2000, "disk_mb": 2000}
 """Defaults if a rule sets nothing; the same as the OSPool's."""
 
-KINDS = ("auto", "direct", "snakemake")
-"""Ways to run a rule's jobs, see `preparer`."""
-
 HINT, PROJECT, SHARING = "ospool", "osg_project", "osgpilot_pilot_sharing"
 PARTITION, PILOT_CORES = "osgpilot_partition", "osgpilot_pilot_cores"
-IMAGE, RUNTIME_IMAGE, PAYLOAD = "container_image", "osgpilot_runtime_image", "osgpilot_payload"
+IMAGE, RUNTIME_IMAGE = "container_image", "osgpilot_runtime_image"
 GPU, GPU_MODEL, GPU_MANUFACTURER = "gpu", "gpu_model", "gpu_manufacturer"
 
 OURS = "osgpilot_"
@@ -120,12 +117,6 @@ RESOURCES = (
         "cores of the pilots on which alone this rule's jobs run",
         "whole number",
         "any",
-    ),
-    Resource(
-        PAYLOAD,
-        "how this rule's jobs [run](rules.md)",
-        ", ".join(f"`{kind}`" for kind in KINDS),
-        "`osgpilot-payload`",
     ),
     Resource(
         RUNTIME_IMAGE,

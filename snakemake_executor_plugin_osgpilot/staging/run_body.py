@@ -21,11 +21,13 @@ from typing import Any
 from ..common.atomic_write import write_atomically
 from ..common.cache_folder import key_of
 from ..common.snakemake_compat import body_arguments, shell_settings
+from ..common.snakemake_types import Rule, SingleJob, Workflow
 from ..runtime_image.environment import ENVIRONMENT
-from .body_pickler import pickled
+from .body_pickler import SourceName, pickled
 from .module_sources import own_folders, places
 from .path_rewriting import PathRewriter
 from .payload import HERE
+from .portable_pickle import MARKS
 
 FILE = "osgpilot-run"
 """Followed by a number of the job's own, as the members of a group may run at the same time."""
@@ -33,7 +35,7 @@ FILE = "osgpilot-run"
 _OTHER_KINDS = ("script", "notebook", "wrapper", "cwl", "template_engine")
 
 
-def has_body(rule: Any) -> bool:
+def has_body(rule: Rule) -> bool:
     """Return True if the rule has a `run:`."""
     other = any(getattr(rule, kind, None) for kind in _OTHER_KINDS)
     return rule.shellcmd is None and not other
@@ -47,25 +49,33 @@ class Bodies:
     one, for example with a table, is a file in `run_folder` that travels with each job.
     """
 
-    workflow: Any
+    workflow: Workflow
     run_folder: Path
-    _known: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _known: dict[tuple[str, ...], tuple[str, str, frozenset[str]]] = field(default_factory=dict)
 
     @cached_property
     def _path(self) -> list[str]:
         workdir = Path.cwd()
         return list(places(own_folders(self.workflow), workdir).values())
 
-    def check(self, rule: Any, paths: PathRewriter) -> None:
+    def check(self, rule: Rule, paths: PathRewriter) -> None:
         """Raise `InputError` if the rule's body uses something that cannot travel."""
-        if rule.name not in self._known:
+        self._of(rule, paths)
+
+    def _of(self, rule: Rule, paths: PathRewriter) -> tuple[str, str, frozenset[str]]:
+        """Return the body as text, the line maps of its Snakefiles, and the marks in both."""
+        # paths that are marked differ where jobs of the rule have files in different folders
+        known = (rule.name, *paths.folders, "", *paths.files)
+        if known not in self._known:
             body, pickler = pickled(rule.run_func, rule, paths)
             maps = self.workflow.linemaps
-            lines = {file: maps[file] for file in pickler.snakefiles if file in maps}
-            self._known[rule.name] = (body, pickled(lines, rule, paths)[0])
+            lines = {SourceName(file): maps[file] for file in pickler.snakefiles if file in maps}
+            linemaps, of_maps = pickled(lines, rule, paths)
+            self._known[known] = body, linemaps, frozenset(pickler.seen | of_maps.seen)
+        return self._known[known]
 
     def lines(
-        self, job: Any, resources: Any, paths: PathRewriter, *, packed: bool
+        self, job: SingleJob, resources: Any, paths: PathRewriter, *, packed: bool
     ) -> tuple[str, tuple[str, ...]]:
         """Return shell lines that call the body with the job's values, and the files that these
         values name by absolute paths.
@@ -74,17 +84,19 @@ class Bodies:
         something cannot travel.
         """
         rule = job.rule
-        self.check(rule, paths)
-        body, linemaps = self._known[rule.name]
+        body, linemaps, marks = self._of(rule, paths)
         # a plan is made in a temporary folder, from which nothing travels
         travels = self.run_folder.is_relative_to(paths.workdir)
         file = self._file(body) if travels and len(body) > INLINE_MAX else ""
-        values, pickler = pickled(body_arguments(job, resources), rule, paths)
+        arguments = body_arguments(job, resources)
+        arguments["basedir"] = SourceName(arguments["basedir"])
+        values, pickler = pickled(arguments, rule, paths)
         content = {
             "rule": rule.name,
             "python": ".".join(map(str, sys.version_info[:2])),
             "cloudpickle": "" if packed else _cloudpickle(),
             "path": [f"{HERE}/{place}" for place in self._path],
+            "marks": [mark if mark in marks | pickler.seen else "" for mark in MARKS],
             "shell": shell_settings(),
             "workdir": str(paths.workdir),
             "body": "" if file else body,

@@ -20,7 +20,7 @@ import shutil
 import sys
 import types
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,9 +32,6 @@ from snakemake.io import apply_wildcards
 from snakemake.iocontainers import Namedlist
 from snakemake.logging import logger
 from snakemake.shell import shell
-
-# as one word it would be replaced in this text, too
-HERE = "/@osgpilot-" + "here@"
 
 
 class StandIn:
@@ -62,10 +59,11 @@ class StandIn:
 
 
 class Unpickler(pickle.Unpickler):
-    """Reads what `run_body.BodyPickler` wrote."""
+    """Reads what `body_pickler.BodyPickler` wrote; `marks` are what marks in texts stand for."""
 
-    def __init__(self, content: str) -> None:
+    def __init__(self, content: str, marks: Sequence[str]) -> None:
         super().__init__(io.BytesIO(zlib.decompress(base64.b64decode(content))))
+        self._marks = marks
         self._sets: dict[int, Any] = {}
 
     def find_class(self, module: str, name: str) -> Any:
@@ -76,13 +74,15 @@ class Unpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> Any:
-        kind, *given = pid
-        if kind == "text":
-            return str(Path.cwd()).join(given)
-        if kind == "set":
-            number, items, frozen = given
-            return self._sets.setdefault(number, frozenset(items) if frozen else set(items))
-        return StandIn(*given)
+        if isinstance(pid, list):
+            return "".join(map(self._text, pid))
+        if isinstance(pid[0], int):
+            number, kind, items = pid
+            return self._sets.setdefault(number, kind(items))
+        return StandIn(*pid)
+
+    def _text(self, part: int | bytes) -> str:
+        return self._marks[part] if isinstance(part, int) else part.decode("utf-8", "surrogatepass")
 
 
 class Messages(logging.Handler):
@@ -112,14 +112,15 @@ def prepare_shell(executable: str, prefix: str | None, suffix: str) -> None:
 
 def loaded(content: dict[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
     """Return the body, and the values of its job."""
-    sys.path[:0] = [path.replace(HERE, str(Path.cwd())) for path in content["path"]]
+    sys.path[:0] = content["path"]
     have_cloudpickle(content["cloudpickle"])
     prepare_shell(*content["shell"])
-    body = Unpickler(content["body"] or Path(content["file"]).read_text()).load()
+    marks = content["marks"]
+    body = Unpickler(content["body"] or Path(content["file"]).read_text(), marks).load()
     # other processes of the body look for its functions here
     names = vars(sys.modules["__main__"])
     names |= {name: each for name, each in body.__globals__.items() if name not in names}
-    values, linemaps = (Unpickler(content[name]).load() for name in ("job", "linemaps"))
+    values, linemaps = (Unpickler(content[name], marks).load() for name in ("job", "linemaps"))
     return body, {**values, "linemaps": linemaps}
 
 
@@ -148,7 +149,10 @@ def main(file: str) -> int:
         run_wrapper(rule, **values)
     except Exception as error:
         text = format_exception_to_string(error, values["linemaps"])
-        print(text.replace(str(Path.cwd()), content["workdir"]), file=sys.stderr)
+        here, root = content["marks"]
+        for place in filter(None, (here, str(Path.cwd()))):
+            text = text.replace(place, content["workdir"])
+        print(text.replace(root, "") if root else text, file=sys.stderr)
         return 1
     return 0
 

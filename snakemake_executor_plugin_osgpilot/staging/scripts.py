@@ -20,6 +20,7 @@ from snakemake.sourcecache import LocalSourceFile, SourceFile
 from snakemake.wrapper import get_script
 
 from ..common.snakemake_compat import OWN_FOLDER, relocated_preamble, rendered_script
+from ..common.snakemake_types import Rule, SingleJob
 from ..errors import InputError
 from .failure_message import NOT_FOUND
 from .path_rewriting import PathRewriter
@@ -73,17 +74,17 @@ class ScriptLines:
     modules: tuple[str, ...] | None = None
 
 
-def has_script(rule: Any) -> bool:
+def has_script(rule: Rule) -> bool:
     """Return True if a rule has a script of any kind in place of a command."""
     return bool(rule.script or rule.notebook or rule.wrapper)
 
 
-def needs_interpreter(rule: Any) -> bool:
+def needs_interpreter(rule: Rule) -> bool:
     """Return True if the rule's script needs a program that nodes need not have."""
     return has_script(rule) and not str(rule.script or "").endswith(".sh")
 
 
-def is_in_python(job: Any) -> bool:
+def is_in_python(job: SingleJob) -> bool:
     """Return True if the job has a script, notebook or wrapper in Python.
 
     One that cannot be read, as another job may have to make it, counts as another language.
@@ -96,7 +97,7 @@ def is_in_python(job: Any) -> bool:
         return False
 
 
-def interpreters(job: Any) -> tuple[str, ...]:
+def interpreters(job: SingleJob) -> tuple[str, ...]:
     """Return the programs of which the job's script needs one, none if that is not known."""
     if not has_script(job.rule):
         return ()
@@ -114,7 +115,7 @@ def lacking(rule: str, programs: Sequence[str], image: str) -> str:
 
 
 def script_lines(
-    job: Any,
+    job: SingleJob,
     resources: Mapping[str, Any],
     paths: PathRewriter,
     image: str,
@@ -142,7 +143,7 @@ def script_lines(
 
 def _script_lines(
     source: _Source,
-    job: Any,
+    job: SingleJob,
     resources: Mapping[str, Any],
     paths: PathRewriter,
     image: str,
@@ -200,7 +201,7 @@ class _Source:
     origin: str
 
     @classmethod
-    def of(cls, job: Any) -> _Source:
+    def of(cls, job: SingleJob) -> _Source:
         rule, known = job.rule, _NOTEBOOKS if job.rule.notebook else _LANGUAGES
         where, basedir = rule.script or rule.notebook, rule.basedir
         if rule.wrapper:
@@ -218,7 +219,7 @@ class _Source:
         return cls(path, text, known[name], cached, basedir, is_local, is_below, origin)
 
     def script(
-        self, job: Any, resources: Mapping[str, Any], paths: PathRewriter, repeat: int | None
+        self, job: SingleJob, resources: Mapping[str, Any], paths: PathRewriter, repeat: int | None
     ) -> Any:
         """Return Snakemake's object for the script, as in a container."""
         rule = job.rule
@@ -251,7 +252,7 @@ class _Source:
                 yield file.name, file.read_bytes()
 
 
-def _wrapper(rule: Any) -> SourceFile:
+def _wrapper(rule: Rule) -> SourceFile:
     workflow = rule.workflow
     prefix = workflow.workflow_settings.wrapper_prefix
     found = get_script(rule.wrapper, workflow.sourcecache, prefix)
@@ -279,12 +280,12 @@ def _preamble(text: str, source: _Source, paths: PathRewriter, beside_it: str) -
         return paths.rewritten(text)[0]
 
     def unpickling(value: object) -> str:
-        return loading(dumped(value, lambda text: paths.value(text)[0]))
+        return loading(dumped(value, paths.marked))
 
     return relocated_preamble(text, source.searched(beside_it), unpickling)
 
 
-def _in_its_folder(job: Any) -> Callable[[str], str]:
+def _in_its_folder(job: SingleJob) -> Callable[[str], str]:
     """Return a function that moves paths made absolute by Snakemake to the folder of the job."""
     given, here = {str(file) for file in (*job.output, *job.log)}, str(Path.cwd())
 

@@ -153,6 +153,6 @@ def _traced(named: Iterable[str], missing: Iterable[str]) -> dict[str, tuple[str
 
 
 _UNUSABLE = (
-    "the modules of Snakemake that Python scripts need cannot travel (osgpilot_payload=snakemake "
-    "and an image that has Snakemake make do without)"
+    "the modules of Snakemake that Python scripts need cannot travel, as osgpilot does not support "
+    "this version of Snakemake"
 )

@@ -15,6 +15,7 @@ from snakemake_interface_common.exceptions import WorkflowError
 
 from ..common.cache_folder import key_of, locked
 from ..common.snakemake_compat import conda_environment, create_conda_environment, has_conda
+from ..common.snakemake_types import SingleJob
 from ..errors import InputError, OsgpilotError
 from ..runtime_image import conda
 from ..runtime_image.conda import Environment, Packed
@@ -36,7 +37,7 @@ class Software:
     _objects: dict[str, tuple[Any, str]] = field(default_factory=dict)
     _images: dict[tuple[tuple[str, ...], str], Packed] = field(default_factory=dict)
 
-    def of(self, job: Any) -> Environment | None:
+    def of(self, job: SingleJob) -> Environment | None:
         """Return the environment of a single job, None if it has none.
 
         It is made unless an earlier run did. Raises `InputError` with what conda said.

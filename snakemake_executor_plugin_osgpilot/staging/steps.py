@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from ..common.snakemake_types import AnyJob, SingleJob, single_jobs
 from .early_values import resources_of, threads_of
 from .payload import flagged, unknown
 
@@ -105,7 +106,7 @@ def runner() -> str:
     return files(__package__).joinpath("steps.sh").read_text()
 
 
-def room_of(job: Any) -> tuple[int, ...]:
+def room_of(job: AnyJob) -> tuple[int, ...]:
     """Return the cores and the rest of `ROOM` that a job or group job asks for."""
     asked = resources_of(job)
     return (max(1, threads_of(job)), *(_amount(asked, name) for name in ROOM))
@@ -117,7 +118,7 @@ def _amount(resources: Mapping[str, Any], name: str) -> int:
     return max(0, int(value)) if known else 0  # type: ignore[arg-type]
 
 
-def waits_for(parts: Sequence[Any]) -> list[tuple[int, ...]]:
+def waits_for(parts: Sequence[SingleJob]) -> list[tuple[int, ...]]:
     """Return for each member of a group the numbers of the members that it waits for.
 
     Members of a crew wait for what any of them needs, and not for each other.
@@ -133,7 +134,7 @@ def waits_for(parts: Sequence[Any]) -> list[tuple[int, ...]]:
     ]
 
 
-def crews_of(parts: Sequence[Any]) -> list[int]:
+def crews_of(parts: Sequence[SingleJob]) -> list[int]:
     """Return the crew of each member: the number of its first member."""
     first: dict[Any, int] = {}
     return [
@@ -142,14 +143,14 @@ def crews_of(parts: Sequence[Any]) -> list[int]:
     ]
 
 
-def internal(job: Any) -> frozenset[str]:
+def internal(job: AnyJob) -> frozenset[str]:
     """Return the files that only members of a group make and use: they stay where they run.
 
     Those with `ensure()` return, as they are checked here.
     """
     if not job.is_group():
         return frozenset()
-    made = [file for part in job.jobs for file in part.output]
+    made = [file for part in single_jobs(job) for file in part.output]
     joining = {str(f) for f in made if flagged(f, "pipe") or flagged(f, "service")}
     unneeded = {f for f in job.dag.get_unneeded_temp_files(job) if not flagged(f, "ensure")}
     return frozenset(joining | set(map(str, unneeded)))

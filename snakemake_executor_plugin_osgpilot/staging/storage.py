@@ -16,6 +16,7 @@ from importlib.resources import files
 from typing import Any
 
 from ..common.snakemake_compat import storage_plugin_of
+from ..common.snakemake_types import AnyJob, SingleJob
 from .ensured_outputs import ensured_of
 from .payload import exports, flagged, label, members, needed_from_outside
 from .run_body import CHECK, has_body, with_environment
@@ -25,20 +26,24 @@ from .transfer_policy import TransferMethod, TransferPolicy, ordered
 _FILE = "osgpilot-storage"
 
 
-def needs_plugin(job: Any, traffic: TransferPolicy) -> bool:
+def needs_plugin(job: SingleJob, traffic: TransferPolicy) -> bool:
     """Return True if a file of a single job can only be transferred by a storage plugin."""
     return any(True for _ in _stored(job, traffic))
 
 
-def problem_in_storage(job: Any, traffic: TransferPolicy) -> str | None:
+def problem_in_storage(job: SingleJob, traffic: TransferPolicy) -> str | None:
     """Return why the plugin alone is not enough for a file of a single job, or None."""
     for file in _stored(job, traffic):
         if str(file).startswith("/"):
-            return f"the local copy of {file.storage_object.print_query} has an absolute path"
+            return (
+                f"the local copy of {file.storage_object.print_query} has an absolute path "
+                f"({file}), which is one of this machine only: give a relative "
+                "--local-storage-prefix, or leave it out"
+            )
     return None
 
 
-def store_benchmarks(job: Any, traffic: TransferPolicy) -> None:
+def store_benchmarks(job: AnyJob, traffic: TransferPolicy) -> None:
     """Store the benchmarks of a job or group job that were made here, from what came back."""
     for part in members(job):
         is_made_here = part.benchmark and not has_body(part.rule)
@@ -46,14 +51,14 @@ def store_benchmarks(job: Any, traffic: TransferPolicy) -> None:
             part.benchmark.storage_object.store_object()
 
 
-def _stored(job: Any, traffic: TransferPolicy) -> Iterator[Any]:
+def _stored(job: SingleJob, traffic: TransferPolicy) -> Iterator[Any]:
     yield from (file for file in job.input if traffic.into(file) is TransferMethod.STORAGE)
     made = (*job.output, *job.log, *filter(None, [job.benchmark]))
     yield from (file for file in made if traffic.out_of(file) is TransferMethod.STORAGE)
 
 
 def storage_script(
-    job: Any, environment: Mapping[str, str], traffic: TransferPolicy, *, packed: bool
+    job: AnyJob, environment: Mapping[str, str], traffic: TransferPolicy, *, packed: bool
 ) -> str:
     """Return the shell text that fetches and stores the files of a job or group job.
 

@@ -27,7 +27,7 @@ class TransferMethod(Enum):
     TRAVELS = "with the job"
     SHARED = "on a shared file system, at the same path"
     URL = "HTCondor fetches it on the execution point"
-    STORAGE = "Snakemake on the execution point fetches or stores it"
+    STORAGE = "a storage plugin on the execution point fetches or stores it"
     NONE = "not transferred"
 
 
@@ -100,7 +100,7 @@ class TransferPolicy:
     def unreachable(self, inputs: Iterable[Any], made: Iterable[Any]) -> str:
         """Return a file in storage that only this machine can reach, empty if there is none.
 
-        The storage plugin `fs` keeps files in folders: Snakemake on the execution point would look
+        The storage plugin `fs` keeps files in folders: the plugin on the execution point would look
         for them there.
         """
         stored = [file for file in inputs if self.into(file) is TransferMethod.STORAGE]

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..common.snakemake_types import AnyJob
 from .payload import flagged, members
 
 
-def keep(job: Any, persistence: Any) -> str:
+def keep(job: AnyJob, persistence: Any) -> str:
     """Back up the `update()` outputs of the failed `job` through Snakemake's `persistence`.
 
     Returns an error message, empty if it succeeded.
@@ -27,7 +28,7 @@ def keep(job: Any, persistence: Any) -> str:
     return ""
 
 
-def restore(job: Any, persistence: Any) -> str:
+def restore(job: AnyJob, persistence: Any) -> str:
     """Restore the files that Snakemake deleted since `keep`. Returns an error message or empty."""
     try:
         for path in _updated(job):
@@ -39,6 +40,6 @@ def restore(job: Any, persistence: Any) -> str:
     return ""
 
 
-def _updated(job: Any) -> Iterator[Path]:
+def _updated(job: AnyJob) -> Iterator[Path]:
     for part in members(job):
         yield from (Path(str(file)) for file in part.output if flagged(file, "update"))

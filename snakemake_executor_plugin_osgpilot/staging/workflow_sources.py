@@ -19,7 +19,7 @@ from snakemake.wrapper import get_path
 from snakemake_interface_common.exceptions import WorkflowError
 
 from ..common import private_files as private
-from .payload import HERE
+from ..common.snakemake_types import Workflow
 from .places import is_outside, lies_in, place_of, source_of
 
 SOURCES = "osgpilot-sources.tar"
@@ -32,12 +32,12 @@ LARGE_MB = 50
 """Warn of a larger archive: it travels with every job that needs it."""
 
 WITHOUT_SNAKEFILES, WITH_SNAKEFILES = "files.tar", "workflow.tar"
-"""Archives in the run's folder: for direct payloads, and for those that run Snakemake."""
+"""Archives in the run's folder: for commands and scripts, and for the bodies of `run:`."""
 
 
-def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
-    """Return the workflow's files, and those of them that only Snakemake reads: the Snakefiles and
-    files that these may read. All are relative to the working folder.
+def list_sources(workflow: Workflow) -> tuple[set[str], set[str]]:
+    """Return the workflow's files, and those of them that commands and scripts do not need: the
+    Snakefiles and files that these may read. All are relative to the working folder.
 
     Snakemake's own list includes everything that git tracks; without git (or in a folder that git
     rejects) the list has the files that the workflow names. Call it on Snakemake's main thread.
@@ -57,7 +57,7 @@ def list_sources(workflow: Any) -> tuple[set[str], set[str]]:
     return sources | read, snakefiles | read
 
 
-def _listed(workflow: Any) -> Iterable[Any]:
+def _listed(workflow: Workflow) -> Iterable[Any]:
     """Return Snakemake's own list; it fails with a TypeError for scripts of a module elsewhere."""
     local = [rule for rule in workflow.rules if isinstance(rule.basedir, LocalSourceFile)]
     if len(local) == len(workflow.rules):
@@ -87,7 +87,7 @@ def search_paths() -> list[str]:
     ]
 
 
-def _modules(workflow: Any) -> Iterable[str]:
+def _modules(workflow: Workflow) -> Iterable[str]:
     """Yield the code below the folders in which Python finds modules, for scripts that import it.
 
     Snakemake adds the folders of Snakefiles. It lists what lies below those of scripts.
@@ -114,7 +114,7 @@ def _is_package(folder: Path, top: str) -> bool:
     return top != "." or (folder / "__init__.py").exists()
 
 
-def _snakefiles(workflow: Any) -> Iterable[str]:
+def _snakefiles(workflow: Workflow) -> Iterable[str]:
     for snakefile in workflow.included:
         located = hasattr(snakefile, "get_path_or_uri")
         if not located or isinstance(snakefile, LocalSourceFile):
@@ -123,7 +123,7 @@ def _snakefiles(workflow: Any) -> Iterable[str]:
             )
 
 
-def _configfiles(workflow: Any) -> Iterable[str]:
+def _configfiles(workflow: Workflow) -> Iterable[str]:
     return (os.path.relpath(path) for path in workflow.configfiles)
 
 
@@ -159,7 +159,7 @@ def _is_small(path: Path) -> bool:
     return S_ISREG(status.st_mode) and status.st_size <= SMALL_BYTES
 
 
-def _wrappers(workflow: Any) -> Iterable[str]:
+def _wrappers(workflow: Workflow) -> Iterable[str]:
     """Yield the files of wrappers in folders of this machine."""
     prefix = workflow.workflow_settings.wrapper_prefix
     for rule in workflow.rules:
@@ -170,7 +170,7 @@ def _wrappers(workflow: Any) -> Iterable[str]:
             yield from (os.path.relpath(file) for file in folder.rglob("*") if file.is_file())
 
 
-def _environments(workflow: Any) -> Iterable[str]:
+def _environments(workflow: Workflow) -> Iterable[str]:
     """Yield the files of conda environments, and the files that Snakemake reads beside them.
 
     Snakemake lists only the environments, and only with git.
@@ -189,16 +189,7 @@ def _environments(workflow: Any) -> Iterable[str]:
             yield from (os.path.relpath(each) for each in (path, *beside) if each.is_file())
 
 
-def moved_prefix(wrapper_prefix: str | None, workdir: Path) -> str:
-    """Return `--wrapper-prefix` as the execution point has it, empty if it is the same there."""
-    path = (wrapper_prefix or "").removeprefix("file:")
-    if path == (wrapper_prefix or ""):
-        return ""
-    below = os.path.relpath(path.removeprefix("//"), workdir)
-    return f"file://{HERE}/{below}/"
-
-
-def _named_by(workflow: Any) -> Iterable[str]:
+def _named_by(workflow: Workflow) -> Iterable[str]:
     for rule in workflow.rules:
         script = rule.script or rule.notebook
         if script and isinstance(rule.basedir, LocalSourceFile):

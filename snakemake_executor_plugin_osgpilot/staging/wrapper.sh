@@ -55,7 +55,7 @@ next_list; packed=("${list[@]}")
 next_list; inputs=("${list[@]}")
 next_list; fetched=("${list[@]}")    # name under which HTCondor put it, path
 next_list; links=("${list[@]}")      # path, what it points to
-next_list; workdir=${list[0]-} by_name=${list[1]-}   # the working folder's path, if it matters (see `take_root`)
+next_list; workdir=${list[0]-}       # the working folder's path, if it matters (see `take_root`)
 next_list; names=("${list[@]}")      # absolute paths that the scripts use
 next_list; unknown=("${list[@]}")    # absolute paths that the scripts use and that do not travel
 next_list; storage=("${list[@]}")    # fetches files in storage, and stores them
@@ -124,8 +124,6 @@ if [ -n "$workdir" ]; then
     for path in "${names[@]}"; do
         [ "$path" -ef "$root$path" ] || { real=$root; break; }
     done
-    [ -z "$by_name" ] || [ -z "$real" ] ||
-        fail "the job cannot have $path under that name here: use a path relative to the working folder, or give the rule a container_image"
     # for programs that ask for the name of their folder
     [ ! "$workdir" -ef . ] || cd -- "$workdir" || fail "cannot enter $workdir"
     # as programs see it, so that a path relative to it is short; unless scripts would have to quote its name

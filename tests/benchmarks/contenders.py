@@ -144,15 +144,6 @@ _OSGPILOT = (
 
 DIRECT = Contender("direct", _OSGPILOT, _OSGPILOT_LOG, _SUBMIT_EVENT)
 PYTHON_SCRIPT = Contender("script", _OSGPILOT, _OSGPILOT_LOG, _SUBMIT_EVENT, has_script=True)
-SNAKEMAKE_PAYLOAD = Contender(
-    "snakemake_payload",
-    (
-        *_OSGPILOT,
-        *("--osgpilot-payload", "snakemake", "--osgpilot-runtime-image", RUNTIME_IMAGE),
-    ),
-    _OSGPILOT_LOG,
-    _SUBMIT_EVENT,
-)
 PLUGIN_HTCONDOR = Contender(
     "plugin_htcondor",
     (
@@ -185,8 +176,8 @@ IDLE = Contender(
     "idle: took them over",
     imports=str(Path(__file__).with_name("idle")),
 )
-PEERS_AND_PAYLOADS = (SNAKEMAKE_PAYLOAD, PLUGIN_HTCONDOR, PLUGIN_SLURM)
-"""All but the direct payload start Snakemake once more for each job."""
+OTHER_PLUGINS = (PLUGIN_HTCONDOR, PLUGIN_SLURM)
+"""They start Snakemake once more for each job."""
 
 
 def prepare(folder: Path, jobs: int, *, has_script: bool = False) -> RunIdentity:

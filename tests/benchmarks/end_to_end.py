@@ -17,7 +17,7 @@ from pathlib import Path
 from contenders import (
     BARE_LOG,
     DIRECT,
-    PEERS_AND_PAYLOADS,
+    OTHER_PLUGINS,
     PYTHON_SCRIPT,
     SAID,
     Contender,
@@ -92,7 +92,7 @@ def main() -> None:
         bare_s = seconds(f"bare_htcondor_{arguments.jobs}_jobs", arguments.jobs)
         ours = ratio_to(bare_s, "osgpilot", arguments.jobs, DIRECT)
         bare_s = seconds(f"bare_htcondor_{slow}_jobs", slow)
-        ratios = {each.name: ratio_to(bare_s, each.name, slow, each) for each in PEERS_AND_PAYLOADS}
+        ratios = {each.name: ratio_to(bare_s, each.name, slow, each) for each in OTHER_PLUGINS}
     for name, ratio in ratios.items():
         print(f"end-to-end ratio_{name} {ratio:.2f}")
     print(f"end-to-end ratio_to_bare_htcondor {ours:.2f}")

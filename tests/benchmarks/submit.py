@@ -22,9 +22,8 @@ from contenders import (
     BARE_LOG,
     DIRECT,
     IDLE,
-    PEERS_AND_PAYLOADS,
+    OTHER_PLUGINS,
     SAID,
-    SNAKEMAKE_PAYLOAD,
     Contender,
     Count,
     prepare,
@@ -154,8 +153,8 @@ def main() -> None:
             say("hand_over_s", ours.time_s)
             say("hand_over_cpu_s", ours.cpu_s)
             say("memory_mb", ours.memory_mb - alone.memory_mb)
-        for each in () if arguments.ours_only else PEERS_AND_PAYLOADS:
-            count = jobs if each is SNAKEMAKE_PAYLOAD else min(jobs, arguments.slow_jobs)
+        for each in () if arguments.ours_only else OTHER_PLUGINS:
+            count = min(jobs, arguments.slow_jobs)
             with by_snakemake(each, place / each.name, count) as theirs:
                 per_s[each.name] = count / theirs.time_s
                 say(f"{each.name}_per_s", per_s[each.name])

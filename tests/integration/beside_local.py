@@ -12,9 +12,6 @@ IMAGE = "/opt/sif/job.sif"
 IN_IMAGE = ("--default-resources", "mem_mb=500", "disk_mb=100", f"container_image={IMAGE}")
 """Has all rules run in that image."""
 
-DIRECT = ("--osgpilot-payload", "direct")
-"""Refuses what would need Snakemake on the execution point."""
-
 
 def prepare(workflow: Workflow, local: Path, text: str, **given: str) -> None:
     """Write a Snakefile and files, by path, into the folders of both."""

@@ -9,9 +9,6 @@ from pathlib import Path
 import pytest
 from conftest import Workflow, tool
 
-NEVER = ("--osgpilot-payload", "direct")
-"""Refuses what would need Snakemake on the execution point."""
-
 IMAGE = "/opt/sif/job.sif"
 """Has Python 3 and no Snakemake."""
 
@@ -144,7 +141,7 @@ def test_kinds_and_directives_combine_as_locally(workflow: Workflow, tmp_path_fa
     argv = [sys.executable, "-m", "snakemake", "--cores", "2"]
     done = subprocess.run(argv, cwd=local, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert workflow.run(*NEVER, "--sdm", "apptainer") == 0, workflow.said
+    assert workflow.run("--sdm", "apptainer") == 0, workflow.said
     assert made(workflow.folder) == made(local)
     assert {"joined", "kept_2", "twice", "wrapped", "sum", "versions"} <= made(local).keys()
     for name, rows in (("twice", 2), ("body", 1), ("body_1", 1)):
@@ -159,7 +156,7 @@ def test_a_wrapper_whose_output_is_not_as_ensured_fails(workflow: Workflow):
     (workflow.folder / "wrappers/greet/wrapper.py").write_text(
         "open(snakemake.output[0], 'w').close()\n"
     )
-    assert workflow.run(*NEVER, "wrapped") == 1
+    assert workflow.run("--nocolor", "wrapped") == 1
     assert "Detected unexpected empty output files" in workflow.said
     assert not (workflow.folder / "wrapped").exists()
 
@@ -170,7 +167,7 @@ def test_an_environment_in_a_shared_folder_is_read_in_place(
     monkeypatch.setenv("OSGPILOT_CACHE", str(shared / "cache"))
     prepare(workflow.folder, WORKFLOW)
     options = ("--osgpilot-shared-prefixes", str(shared))
-    assert workflow.run(*options, *NEVER, "body", "versions") == 0, workflow.said
+    assert workflow.run(*options, "--nocolor", "body", "versions") == 0, workflow.said
     assert f"image {shared}/cache/environments/python-" in workflow.said
     assert "is read where it is" in workflow.said
     wanted = f'OSGPilotWorkflow == "{workflow.record()["run"]}"'
@@ -189,9 +186,9 @@ def test_without_apptainer_a_script_runs_with_the_python_of_the_node(
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{programs}")
     monkeypatch.setenv("OSGPILOT_CACHE", str(cache))
     prepare(workflow.folder, WORKFLOW)
-    assert workflow.run(*NEVER, "twice", "wrapped") == 0, workflow.said
+    assert workflow.run("--nocolor", "twice", "wrapped") == 0, workflow.said
     assert workflow.said.count("run with the Python of the nodes") == 1
     assert (workflow.folder / "twice").read_text() == "iteration 0\niteration 1\n"
     assert (workflow.folder / "wrapped").read_text() == "it's 1\n"
-    assert workflow.run(*NEVER, "body") == 1
+    assert workflow.run("--nocolor", "body") == 1
     assert "which is not on this machine" in workflow.said

@@ -423,61 +423,6 @@ rule made:
     assert images(conda) == []
 
 
-BY_SNAKEMAKE = """
-rule all:
-    input: expand("{n}.txt", n=range(3)), "scripted.txt"
-
-rule greeted:
-    output: "{n}.txt"
-    conda: "envs/greet.yaml"
-    shell: "greet {wildcards.n} > {output}; echo $GREETING >> {output}"
-
-rule scripted:
-    output: "scripted.txt"
-    conda: "envs/greet.yaml"
-    script: "greet.sh"
-"""
-
-
-def test_with_the_snakemake_payload_environments_are_made_where_the_jobs_run(
-    workflow: Workflow, served: str, web: WebServer, shared: Path
-):
-    folder = workflow.folder
-    greeting(folder, served)
-    workflow.snakefile(BY_SNAKEMAKE)
-    write(folder, {"greet.sh": 'greet script > "${snakemake_output[0]}"\n'})
-    there = ["--sdm", "conda", "--osgpilot-payload", "snakemake"]
-    there += ["--osgpilot-runtime-image", RUNTIME]
-    fetched = "GET /channel/noarch/greet-1.2-0.conda"
-
-    assert workflow.run(*there, "scripted.txt", "0.txt") == 0, workflow.said
-    assert (folder / "0.txt").read_text() == "0\nwords 2.0\nand more\nactivated\n"
-    assert (folder / "scripted.txt").read_text() == "script\nwords 2.0\nand more\n"
-    assert web.asked.count(fetched) == 2
-    assert not list(folder.glob(".snakemake/conda/*"))
-
-    web.asked.clear()
-    envs = shared / "envs"
-    once = ["--conda-prefix", str(envs), "--osgpilot-shared-prefixes", str(shared)]
-    assert workflow.run(*there, *once, "--forceall") == 0, workflow.said
-    assert web.asked.count(fetched) == 1
-    assert len([path for path in envs.iterdir() if path.is_dir()]) == 1
-
-
-def test_with_the_snakemake_payload_an_image_without_conda_is_refused(
-    workflow: Workflow, channel: Path
-):
-    greeting(workflow.folder, f"file://{channel}")
-    write(workflow.folder, {"greet.sh": "true\n"})
-    workflow.snakefile(BY_SNAKEMAKE)
-    there = ["--sdm", "conda", "--osgpilot-payload", "snakemake", "--osgpilot-runtime-image"]
-    assert workflow.run(*there, JOB_IMAGE) != 0
-    assert f"rule greeted has a `conda:` environment and {JOB_IMAGE} has no conda" in workflow.said
-    own = str(workflow.folder / "envs-here")
-    assert workflow.run(*there, RUNTIME, "--conda-prefix", own) != 0
-    assert f"do not see --conda-prefix {own}: name a folder below one of" in workflow.said
-
-
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_an_image_that_vanishes_before_it_was_sent_is_named(
     workflow: Workflow, channel: Path, conda: Path, jobs: int

@@ -8,14 +8,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from beside_local import DIRECT, IN_IMAGE, files, prepare, run_locally
+from beside_local import IN_IMAGE, files, prepare, run_locally
 from conftest import Workflow
 
 RUNTIME = "/opt/sif/runtime.sif"
 
 VALUES = """
 rule all:
-    input: "a", "x.l", "y.l", "many", "sized", "counted"
+    input: "a", "x.l", "y.l", "many", "sized", "counted", "placed",
+        "placed_script", "placed_body"
 
 rule a:
     output: txt="a"
@@ -60,15 +61,41 @@ rule counted:
     params: n=lambda wildcards: open("big.idx").read().strip()
     resources: mem_mb=lambda wildcards: 100 * int(open("big.idx").read())
     shell: "echo {params.n} {resources.mem_mb} > {output}"
+
+def place(wildcards, resources):
+    return f"{resources.tmpdir}/x"
+
+rule placed:
+    input: "big"
+    output: "placed"
+    params: where=place
+    shell: '[ "{params.where}" = "$TMPDIR/x" ] && echo same > {output}'
+
+rule placed_script:
+    input: "big"
+    output: "placed_script"
+    params: where=place
+    script: "placed.py"
+
+rule placed_body:
+    input: "big"
+    output: "placed_body"
+    params: where=place
+    run: open(output[0], "w").write(str(params.where == f"{resources.tmpdir}/x"))
 """
 
 
 def test_values_are_taken_when_snakemake_takes_them(workflow: Workflow, local: Path):
-    prepare(workflow, local, VALUES)
+    script = (
+        "made = snakemake.params.where == f'{snakemake.resources.tmpdir}/x'\n"
+        "open(snakemake.output[0], 'w').write(str(made))\n"
+    )
+    prepare(workflow, local, VALUES, **{"placed.py": script})
     run_locally(local)
-    plan = [shutil.which("osgpilot"), "plan", "--", *workflow.argv(*DIRECT)[3:]]
+    assert (local / "placed_body").read_text() == "True"
+    plan = [shutil.which("osgpilot"), "plan", "--", *workflow.argv()[3:]]
     subprocess.run(plan, cwd=workflow.folder, check=True)
-    assert workflow.run(*DIRECT, *IN_IMAGE) == 0, workflow.said
+    assert workflow.run(*IN_IMAGE) == 0, workflow.said
     assert files(workflow.folder) == files(local)
 
 
@@ -101,13 +128,14 @@ rule make:
 def test_a_value_that_depends_on_the_group_itself_is_never_made_up(
     workflow: Workflow, local: Path, old
 ):
-    """Only Snakemake where the group runs can know it: there, or not at all."""
+    """The group ends before the members that need it."""
     prepare(workflow, local, LATE, **({} if old is None else {"made.txt": old}))
     run_locally(local, "--forceall")
-    assert workflow.run(*DIRECT, "--forceall") == 1
-    assert "depends on made.txt, which its group makes" in workflow.said
-    assert not (workflow.folder / "used.txt").exists()
-    assert workflow.run("--osgpilot-runtime-image", RUNTIME, "--forceall") == 0, workflow.said
+    plan = [shutil.which("osgpilot"), "plan", "--", *workflow.argv("--forceall")[3:]]
+    subprocess.run(plan, cwd=workflow.folder, check=True)
+    assert workflow.run("--forceall") == 0, workflow.said
+    for rule in ("use: its mem_mb", "tell: a parameter"):
+        assert f"rule {rule} depends on made.txt, which its group makes; so" in workflow.said
     assert files(workflow.folder) == files(local)
 
 
@@ -125,7 +153,7 @@ rule make:
     group: "g"
     shell: "echo 1 > {output}"
 """)
-    assert workflow.run(*DIRECT, "used") == 0, workflow.said
+    assert workflow.run("--nocolor", "used") == 0, workflow.said
     assert (workflow.folder / "used").read_text() == "1\n"
 
 
@@ -134,11 +162,10 @@ def test_a_rule_sees_the_threads_that_it_asked_for(workflow: Workflow):
 rule all:
     output: "threads"
     threads: 4
-    resources: osgpilot_payload="snakemake"
-    shell: "echo {threads} > {output}"
+    run: open(output[0], "w").write(str(threads))
 """)
     assert workflow.run("--osgpilot-runtime-image", RUNTIME) == 0, workflow.said
-    assert (workflow.folder / "threads").read_text() == "4\n"
+    assert (workflow.folder / "threads").read_text() == "4"
 
 
 MEASURED = """
@@ -201,7 +228,7 @@ def test_benchmarks_are_those_of_snakemake(workflow: Workflow, local: Path, exte
             '"busy"\n    bench', f'"busy"\n    resources: container_image="{RUNTIME}"\n    bench'
         )
     )
-    assert workflow.run(*DIRECT, *image, *options) == 0, workflow.said
+    assert workflow.run(*image, *options) == 0, workflow.said
     assert (workflow.folder / "thrice").read_text() == "0\n1\n2\n"
     for name in ("busy", "thrice", "grouped"):
         here, there = (table(folder / f"bench/{name}.tsv") for folder in (local, workflow.folder))
@@ -306,7 +333,7 @@ def test_directives_are_honoured_by_the_command_alone(workflow: Workflow, local:
     for folder in (workflow.folder, local):
         os.utime(folder / "registry", (1, 1))
     run_locally(local)
-    assert workflow.run(*DIRECT, *IN_IMAGE) == 0, workflow.said
+    assert workflow.run(*IN_IMAGE) == 0, workflow.said
     assert files(workflow.folder) == files(local)
     assert (workflow.folder / "ro").stat().st_mode & 0o222 == 0
 
@@ -343,7 +370,7 @@ rule grouped:
     for folder in (workflow.folder, local):
         os.utime(folder / "wrong", (1, 1))
     said = run_locally(local, "--keep-going", "--forceall", status=1)
-    assert workflow.run(*DIRECT, "--keep-going", "--forceall") == 1
+    assert workflow.run("--keep-going", "--forceall") == 1
     for words in (
         "Detected unexpected empty output files. Something went wrong in the rule without an "
         "error being reported:",
@@ -383,7 +410,7 @@ def at_most_at_a_time(spans: list[tuple[float, float]]) -> int:
 
 def test_members_of_a_group_run_on_the_cores_that_the_group_asks_for(workflow: Workflow):
     workflow.snakefile(GROUP)
-    assert workflow.run(*DIRECT, "--group-components", "g=4") == 0, workflow.said
+    assert workflow.run("--group-components", "g=4") == 0, workflow.said
     spans = [
         tuple(map(float, (workflow.folder / f"done{n}").read_text().split())) for n in range(8)
     ]
@@ -468,7 +495,7 @@ def test_files_that_only_a_group_uses(workflow: Workflow, local: Path):
     prepare(workflow, local, text, **{"script.sh": script})
     run_locally(local, "--default-resources", "mem_mb=500", "disk_mb=100")
     workflow.snakefile(PASSING)
-    assert workflow.run(*DIRECT, *IN_IMAGE) == 0, workflow.said
+    assert workflow.run(*IN_IMAGE) == 0, workflow.said
     there, here = files(workflow.folder), files(local)
     del there["Snakefile"], here["Snakefile"]
     assert there == here
@@ -499,7 +526,7 @@ rule c:
     group: "g"
     shell: "touch {output}"
 """)
-    assert workflow.run(*DIRECT) == 1
+    assert workflow.run() == 1
     assert "osgpilot: rule b (n=1) failed with exit status 3" in workflow.said
     assert "the command failed with exit status 3" in workflow.said
     assert (workflow.folder / "a.log").read_text() == "was here\n"
@@ -526,10 +553,10 @@ def test_environment_modules_are_loaded_or_reported_as_missing(
     monkeypatch.setenv("MODULEPATH", str(shared))
     workflow.snakefile(MODULES)
     options = ["--sdm", "env-modules", "--osgpilot-shared-prefixes", str(shared)]
-    assert workflow.run(*DIRECT, *options, "--osgpilot-runtime-image", RUNTIME) == 0, workflow.said
+    assert workflow.run(*options, "--osgpilot-runtime-image", RUNTIME) == 0, workflow.said
     assert (workflow.folder / "loaded").read_text() == "a tool and more\n"
     without = ["--set-resources", "all:container_image=/opt/sif/job.sif", "--forceall"]
-    assert workflow.run(*DIRECT, *options, *without) == 1
+    assert workflow.run(*options, *without) == 1
     assert "rule all has `envmodules:`, and there is no `module` command here" in workflow.said
 
 
@@ -544,9 +571,9 @@ rule all:
 def test_apptainer_args_are_honoured_or_refused(workflow: Workflow):
     workflow.snakefile(CONTAINED)
     sdm = ["--sdm", "apptainer"]
-    assert workflow.run(*DIRECT, *sdm, "--apptainer-args=--env A=b --bind /x:/y") == 1
+    assert workflow.run(*sdm, "--apptainer-args=--env A=b --bind /x:/y") == 1
     assert "--apptainer-args: --bind /x:/y cannot be passed on to pilots" in workflow.said
     assert "Traceback" not in workflow.said
     args = "--apptainer-args=--nv --env COLOUR=red,SHAPE=round"
-    assert workflow.run(*DIRECT, *sdm, args) == 0, workflow.said
+    assert workflow.run(*sdm, args) == 0, workflow.said
     assert (workflow.folder / "out").read_text() == "red round\n"

@@ -5,15 +5,15 @@ from pathlib import Path
 
 SNAKEFILE = """
 rule all:
-    input: "alone", "by_snakemake"
+    input: "alone", "by_body"
 
 rule alone:
     output: "alone"
     shell: "env > {output}; cat /proc/$PPID/cmdline >> {output}"
 
-rule by_snakemake:
-    output: "by_snakemake"
-    resources: mem_mb=900, osgpilot_payload="snakemake"
+rule by_body:
+    output: "by_body"
+    resources: mem_mb=900
     run:
         import os, pathlib
         lines = [f"{name}={value}" for name, value in os.environ.items()]
@@ -37,7 +37,7 @@ def test_variables_are_settings_of_the_run_and_unknown_to_its_jobs(workflow, mon
     policy = life["policy"]
     assert life["project"] == "TestProject"
     assert (policy["pilots_max"], policy["cost_weight"]) == (1, 0.25)
-    for name in ("alone", "by_snakemake"):
+    for name in ("alone", "by_body"):
         seen = (workflow.folder / name).read_text()
         assert "_CONDOR_SCRATCH_DIR=" in seen
         assert "SNAKEMAKE_OSGPILOT" not in seen

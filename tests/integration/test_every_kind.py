@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from beside_local import DIRECT, IMAGE, IN_IMAGE, files, notebook, prepare, run_locally
+from beside_local import IMAGE, IN_IMAGE, files, notebook, prepare, run_locally
 from conftest import WebServer, Workflow
 
 LANGUAGES = rf"""
@@ -126,7 +126,7 @@ def test_every_language_of_scripts_makes_what_it_makes_locally(workflow: Workflo
     prepare(workflow, local, LANGUAGES, **SCRIPTS)
     options = ("--sdm", "apptainer")
     run_locally(local, *options)
-    assert workflow.run(*DIRECT, *options) == 0, workflow.said
+    assert workflow.run(*options) == 0, workflow.said
     made = files(local, "executed.ipynb")
     assert files(workflow.folder, "executed.ipynb") == made
     assert len([name for name in made if "/" not in name and name.endswith(".txt")]) == 8
@@ -171,7 +171,7 @@ rule {name}:
     prepare(workflow, local, first + of_web, **given)
     run_locally(local)
     workflow.snakefile(first.replace('"of_web', '"of_file.txt", "of_web') + of_web + of_file)
-    assert workflow.run(*DIRECT) == 0, workflow.said
+    assert workflow.run() == 0, workflow.said
     made = files(workflow.folder)
     assert made["of_web.txt"] == files(local)["of_web.txt"] == b"c\nb\na\n"
     assert made["of_file.txt"] == b"a\nb\nc\n"
@@ -235,7 +235,7 @@ def test_shadows_of_every_depth_leave_no_litter(workflow: Workflow, local: Path)
     run_locally(local)
     assert (local / "changed").read_text() == "changed\n"
     (local / "changed").write_text("as it was\n")
-    assert workflow.run(*DIRECT, *IN_IMAGE) == 0, workflow.said
+    assert workflow.run(*IN_IMAGE) == 0, workflow.said
     assert files(workflow.folder) == files(local)
     assert "litter" not in files(local)
 
@@ -296,7 +296,7 @@ def test_flags_of_files_and_settings_of_the_shell_hold_in_groups_of_all_kinds(
     )
     prepare(workflow, local, FLAGS, **{"scripts/second.py": script})
     run_locally(local)
-    assert workflow.run(*DIRECT) == 0, workflow.said
+    assert workflow.run() == 0, workflow.said
     assert files(workflow.folder) == files(local)
     assert b"yes dash 0\n" in files(local)["joined"]
     for name in ("ro", "second_0", "ro_folder/x"):
@@ -333,7 +333,7 @@ rule d:
 def test_a_part_of_a_workflow_runs_as_locally(workflow: Workflow, local: Path, chosen):
     prepare(workflow, local, CHOSEN)
     run_locally(local, *chosen)
-    assert workflow.run(*DIRECT, *IN_IMAGE, *chosen) == 0, workflow.said
+    assert workflow.run(*IN_IMAGE, *chosen) == 0, workflow.said
     assert files(workflow.folder) == files(local)
     assert {"--until": {"a", "b"}, "--omit-from": {"a", "d"}}[chosen[0]] == {
         name for name in files(local) if len(name) == 1
@@ -449,7 +449,7 @@ def test_the_rest_of_the_language_does_what_it_does_locally(workflow: Workflow, 
     for folder in (workflow.folder, local):
         os.utime(folder / "registry", (1, 1))
     run_locally(local)
-    assert workflow.run(*DIRECT, *IN_IMAGE, "--cores", "2") == 0, workflow.said
+    assert workflow.run(*IN_IMAGE, "--cores", "2") == 0, workflow.said
     assert files(workflow.folder) == files(local)
     made = files(local)
     assert made["registry"] == b"from before\nnew\n"

@@ -13,7 +13,7 @@ TROUBLE = f"""
 envvars: "PRIVATE", "PRIVATE_LINES", "SHORT"
 
 rule all:
-    input: "tells.txt", "snakemake.txt", "link", "good.txt"
+    input: "tells.txt", "body.txt", "link", "good.txt"
 rule tells:
     output: "tells.txt"
     shell:
@@ -25,10 +25,9 @@ rule tells:
         echo "$SHORT is true" >&2
         exit 3
         '''
-rule snakemake:
-    output: "snakemake.txt"
-    resources: osgpilot_payload="snakemake"
-    shell: 'echo "snakemake has $PRIVATE" >&2; exit 4'
+rule body:
+    output: "body.txt"
+    run: shell('echo "body has $PRIVATE" >&2; exit 4')
 rule link:
     output: "link"
     shell: "ln -s $(printf 'no\\\\377\\\\033where') {{output}}"
@@ -75,7 +74,7 @@ def test_what_jobs_print_drives_no_terminal_and_tells_no_secret(workflow, monkey
     for where, text in (("terminal", said), ("log", log.read_text())):
         check(where, text)
         assert "login with [secret] failed" in text
-        assert "snakemake has [secret]" in text
+        assert "body has [secret]" in text
         assert "1 is true" in text
         assert r"\x1b]52;c;cHduZWQ=\x07\x1b[2J" in text
         assert r"link is a link to no\xff\x1bwhere" in text
@@ -85,13 +84,13 @@ def test_what_jobs_print_drives_no_terminal_and_tells_no_secret(workflow, monkey
     check("status", status)
     assert "[secret]" not in status, "only the first line of each failure"
     reported = json.loads(osgpilot(workflow, "status", "--json"))
-    assert [reported["rules"][name]["failed"] for name in ("tells", "snakemake", "link")] == [
+    assert [reported["rules"][name]["failed"] for name in ("tells", "body", "link")] == [
         1,
         1,
         1,
     ]
     assert reported["rules"]["good"]["done"] == 1, "the history goes on after the link"
-    for rule in ("tells", "snakemake", "link"):
+    for rule in ("tells", "body", "link"):
         check("explain", osgpilot(workflow, "explain", rule))
     osgpilot(workflow, "report")
     osgpilot(workflow, "status", "--prometheus", "numbers.prom")

@@ -22,12 +22,12 @@ def transfers(jobs: int = 6) -> list[dict[str, int]]:
 def test_a_url_goes_to_the_execution_point_and_not_through_the_access_point(
     workflow: Workflow, web: WebServer, shared: Path
 ):
-    """Also in a container; the rules with Snakemake there fetch and store by themselves."""
+    """Also in a container, and for the body of a `run:`."""
     (web.folder / "big.bin").write_bytes(BIG)
     (shared / "in.txt").write_text("from the store\n")
     workflow.snakefile(f"""
 rule all:
-    input: "sum.txt", "in_image.txt", "by_body.txt", "by_snakemake.txt", "back.txt"
+    input: "sum.txt", "in_image.txt", "by_body.txt", "back.txt"
 
 rule direct:
     input: storage.http("{web.url}/big.bin"), "Snakefile"
@@ -45,15 +45,6 @@ rule by_body:
     output: "by_body.txt"
     run: shell("sha256sum < {{input}} > {{output}}")
 
-rule by_snakemake:
-    input: storage.http("{web.url}/big.bin")
-    output: "by_snakemake.txt"
-    resources: osgpilot_payload="snakemake"
-    run:
-        import hashlib
-        digest = hashlib.sha256(open(input[0], "rb").read()).hexdigest()
-        open(output[0], "w").write(digest + "  -\\n")
-
 rule sharedd:
     input: storage.fs("{shared}/in.txt")
     output: storage.fs("{shared}/out.txt")
@@ -67,11 +58,11 @@ rule back:
     options = ["--osgpilot-runtime-image", RUNTIME, "--osgpilot-shared-prefixes", str(shared)]
     assert workflow.run(*options) == 0, workflow.said
     expected = hashlib.sha256(BIG).hexdigest() + "  -\n"
-    for name in ("sum.txt", "in_image.txt", "by_body.txt", "by_snakemake.txt"):
+    for name in ("sum.txt", "in_image.txt", "by_body.txt"):
         assert (workflow.folder / name).read_text() == expected, name
     assert (shared / "out.txt").read_text() == "FROM THE STORE\n"
     assert (workflow.folder / "back.txt").read_text() == "FROM THE STORE\n"
-    assert web.asked.count("GET /big.bin") == 4
+    assert web.asked.count("GET /big.bin") == 3
     assert not list(workflow.folder.glob(".snakemake/storage/**/big.bin"))
     by_url = [stats for stats in transfers() if stats.get("HTTPFilesCountTotal")]
     assert [stats["HTTPSizeBytesTotal"] for stats in by_url] == [len(BIG)] * 3
@@ -105,7 +96,7 @@ def test_files_below_shared_prefixes_stay_where_they_are(workflow: Workflow, sha
     workflow.snakefile(f"""
 rule all:
     input: "own_out.txt", "{shared}/new/direct.txt", "{shared}/old", "{shared}/image.txt",
-        "{shared}/snakemake.txt"
+        "{shared}/body.txt"
 
 rule direct:
     input: "{shared}/in.txt", "own.txt"
@@ -121,10 +112,9 @@ rule image:
     resources: container_image="{shared}/tools.sif"
     shell: "bowtie2 --version > /dev/null; cp {{input}} {{output}}"
 
-rule by_snakemake:
+rule by_body:
     input: "{shared}/in.txt"
-    output: "{shared}/snakemake.txt"
-    resources: osgpilot_payload="snakemake"
+    output: "{shared}/body.txt"
     run:
         open(output[0], "w").write(open(input[0]).read())
 """)
@@ -141,7 +131,7 @@ rule by_snakemake:
     assert f"image {shared}/tools.sif is read where it is" in workflow.said
     received = [stats["CedarSizeBytesTotal"] for stats in transfers(3)]
     assert max(received) < (shared / "tools.sif").stat().st_size
-    assert (shared / "snakemake.txt").read_text() == "shared\n"
+    assert (shared / "body.txt").read_text() == "shared\n"
     assert (workflow.folder / "own_out.txt").read_text() == "own\n"
 
 
@@ -235,7 +225,6 @@ def test_what_only_a_plugin_transfers_needs_no_snakefile_there(
     options = [
         *("--default-storage-provider", "fs", "--default-storage-prefix", str(shared)),
         *("--osgpilot-shared-prefixes", str(shared), "--osgpilot-runtime-image", RUNTIME),
-        *("--osgpilot-payload", "direct"),
     ]
     assert workflow.run(*options) == 0, workflow.said
     assert (shared / "summed").read_text() == "in\n1third"

@@ -15,8 +15,6 @@ class OnThePool(snakemake.common.tests.TestWorkflowsLocalStorageBase):
     def get_executor(self) -> str:
         return "osgpilot"
 
-    payload = "auto"
-
     def get_executor_settings(self) -> ExecutorSettings:
         site = Path.home() / "official-suite-site.yaml"
         site.write_text(yaml.safe_dump(SITE))
@@ -24,7 +22,6 @@ class OnThePool(snakemake.common.tests.TestWorkflowsLocalStorageBase):
             project="TestProject",
             site=site,
             max_pilots=2,
-            payload=self.payload,
             runtime_image="/opt/sif/runtime.sif",
             offload="always",
         )
@@ -42,7 +39,3 @@ class TestNoSharedFileSystem(OnThePool):
 
     def get_assume_shared_fs(self) -> bool:
         return False
-
-
-class TestSnakemakeOnTheExecutionPoint(TestNoSharedFileSystem):
-    payload = "snakemake"

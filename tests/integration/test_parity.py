@@ -1,4 +1,4 @@
-"""The same rules by the local executor and by both payloads: the same files, byte by byte."""
+"""The same rules by the local executor and by this one: the same files, byte by byte."""
 
 import os
 import subprocess
@@ -325,10 +325,9 @@ def expected(tmp_path_factory, disk):
     return found(folder)
 
 
-@pytest.mark.parametrize("payload", ["auto", "snakemake"])
-def test_a_run_leaves_what_a_local_run_leaves(workflow: Workflow, expected, payload, disk):
+def test_a_run_leaves_what_a_local_run_leaves(workflow: Workflow, expected, disk):
     prepare(workflow.folder, disk)
-    options = ["--osgpilot-payload", payload, "--osgpilot-runtime-image", RUNTIME]
+    options = ["--osgpilot-runtime-image", RUNTIME]
     assert workflow.run(*options, *wrappers(workflow.folder)) == 0, workflow.said
     assert found(workflow.folder) == expected
 

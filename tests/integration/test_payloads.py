@@ -1,4 +1,4 @@
-"""Rules of every kind, run as their commands alone or by Snakemake on the execution point."""
+"""Rules of every kind, compared with the local executor."""
 
 import shutil
 import subprocess
@@ -48,7 +48,6 @@ rule wild:
 rule ran:
     input: "w r/{name}.txt"
     output: "ran/w r/{name}.txt"
-    resources: osgpilot_payload="snakemake"
     run: open(output[0], "w").write(wildcards.name + open(input[0]).read())
 
 rule ro:
@@ -87,12 +86,10 @@ def expected(tmp_path_factory):
     return {name: (folder / name).read_bytes() for name in OUTPUTS}
 
 
-@pytest.mark.parametrize("payload", ["direct", "snakemake"])
-def test_every_way_makes_the_same_files(workflow: Workflow, expected, payload, monkeypatch):
+def test_files_are_those_of_a_local_run(workflow: Workflow, expected, monkeypatch):
     monkeypatch.setenv("GREETING", 'it\'s "fine" $(true)')
     prepare(workflow.folder)
-    options = ["--osgpilot-payload", payload, "--osgpilot-runtime-image", RUNTIME]
-    assert workflow.run(*options) == 0, workflow.said
+    assert workflow.run("--osgpilot-runtime-image", RUNTIME) == 0, workflow.said
     assert {name: (workflow.folder / name).read_bytes() for name in OUTPUTS} == expected
     assert (workflow.folder / "ro").stat().st_mode & 0o222 == 0
 
@@ -157,10 +154,16 @@ rule all:
     assert not (workflow.folder / "out").exists()
 
 
-def test_a_kind_of_payload_that_is_none_is_refused(workflow: Workflow):
+def test_what_only_another_snakemake_could_know_is_refused_at_the_start(workflow: Workflow):
     workflow.snakefile(
-        'rule all:\n    output: "o"\n    resources: osgpilot_payload="fast"\n    shell: "touch o"\n'
+        'rule all:\n    input: "a", "b"\n'
+        'rule a:\n    output: "a"\n    shell: "touch a"\n'
+        'rule b:\n    input: "a"\n    output: "b"\n'
+        '    resources: tmpdir=lambda wildcards: "/tmp/x"\n    shell: "touch b"\n'
     )
     assert workflow.run() == 1
-    assert "osgpilot_payload 'fast' is not auto, direct, snakemake" in workflow.said
+    assert "osgpilot: rule b: its `tmpdir` is a function" in workflow.said
+    assert not (workflow.folder / "a").exists()
+    assert workflow.run("--default-resources", 'osgpilot_payload="snakemake"') == 1
+    assert "there is no resource osgpilot_payload" in workflow.said
     shutil.rmtree(workflow.folder / ".snakemake" / "osgpilot")

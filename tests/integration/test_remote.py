@@ -54,7 +54,7 @@ def remote(workflow: Workflow):
 
 SNAKEFILE = """
 rule all:
-    input: "by-snakemake", "from-big", "folder", "grows", "removed", "fails"
+    input: "by-body", "from-big", "folder", "grows", "removed", "fails"
 
 rule big:
     output: "strange, name"
@@ -67,10 +67,9 @@ rule direct:
     shell:
         "wc -c < '{input[0]}' > {output[0]}; mkdir -p folder/empty; cat {input[1]} > folder/x; "
         "ln -s from-big {output.link}"
-rule by_snakemake:
+rule by_body:
     input: "from-big"
-    output: "by-snakemake"
-    resources: osgpilot_payload="snakemake"
+    output: "by-body"
     run:
         with open(output[0], "w") as made:
             made.write(open(input[0]).read())
@@ -108,7 +107,7 @@ def test_a_workflow_runs_at_an_access_point_on_another_host(remote):
     assert "so far so good" in reported["fails"]
     assert "somebody removed it from the queue" in reported["removed"]
     assert "condor_rm (by user alice)" in reported["removed"]
-    for name in ("from-big", "by-snakemake", "l"):
+    for name in ("from-big", "by-body", "l"):
         assert (remote.folder / name).read_text() == "200000\n"
     assert (remote.folder / "l").is_symlink()
     assert (remote.folder / "folder/empty").is_dir()

@@ -58,7 +58,12 @@ rule all:
     default_target: True
     input:
         "out.txt", expand("many/{n}.txt", n=range(6)), "included", "other", "timed", "shadowed",
+        "table.txt",
         "folder", "flag", "sum.txt", "pair2", "ro"
+
+rule table:
+    output: "table.txt"
+    run: open(output[0], "w").write(f"{TABLE}/a.txt")
 
 rule first:
     output: "first_{x}.txt"
@@ -77,8 +82,10 @@ rule out:
             print(config["name"], config["list"], fact(5), counted(), counted(), file=out)
             print(THING.show(), params.thing.show(), Thing(9).show(), lazily(), file=out)
             print(params.n, params.from_input, threads, rule, input.parts, log[0], file=out)
-            print(rules.first.output[0], os.path.relpath(WHERE), os.path.relpath(TABLE), file=out)
-            print(os.path.relpath(workflow.basedir), isinstance(params.thing, Thing), file=out)
+            same = [os.path.samefile(*pair) for pair in ((WHERE, "."), (TABLE, "in"))]
+            print(rules.first.output[0], same, os.path.basename(TABLE), file=out)
+            same = os.path.samefile(workflow.basedir, "workflow")
+            print(same, isinstance(params.thing, Thing), file=out)
             print(os.environ["GREETING"], filled("{TOP} {threads}"), file=out)
             print(open(workflow.source_path("lib/data.txt")).read(), file=out)
             assert Path(resources.tmpdir).is_dir()
@@ -224,6 +231,8 @@ def test_bodies_run_as_locally_in_the_environment_that_is_sent_once(workflow: Wo
     assert {name: (workflow.folder / name).read_bytes() for name in OUTPUTS} == expected
     assert (workflow.folder / "ro").stat().st_mode & 0o222 == 0
     assert not (workflow.folder / "litter").exists()
+    # paths that a body writes are those of this machine
+    assert (workflow.folder / "table.txt").read_text() == f"{workflow.folder}/in/a.txt"
     columns = (workflow.folder / "bench/timed.tsv").read_text().splitlines()[0].split("\t")
     assert columns[:3] == ["s", "h:m:s", "max_rss"]
 

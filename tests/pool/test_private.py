@@ -15,16 +15,15 @@ WAIT = f"touch {SHARED}/{{rule}}; until [ -e {SHARED}/go ]; do sleep 0.2; done; 
 SNAKEFILE = f"""
 envvars: "PRIVATE"
 rule all:
-    input: "direct", "snakemake", "failed"
+    input: "direct", "body", "failed"
 rule direct:
     output: "direct"
     shell: "{WAIT}"
-rule snakemake:
-    output: "snakemake"
-    resources: osgpilot_payload="snakemake"
-    shell: "{WAIT}"
+rule body:
+    output: "body"
+    run: shell("{WAIT}")
 rule failed:
-    input: "direct", "snakemake"
+    input: "direct", "body"
     output: "failed"
     retries: 0
     shell: "echo said; touch {{output}}; exit 1"
@@ -82,7 +81,7 @@ def folder_of(pool: Pool, umask: str, site: dict[str, object]) -> Path:
 
 def test_no_part_of_a_run_is_open_to_others(pool: Pool, umask: str):
     folder = folder_of(pool, umask, {**SITE, "slurm": {}})
-    both = ("test", "-e", f"{SHARED}/direct", "-a", "-e", f"{SHARED}/snakemake")
+    both = ("test", "-e", f"{SHARED}/direct", "-a", "-e", f"{SHARED}/body")
     state = str(folder / ".snakemake" / "osgpilot")
     with started(pool, folder, umask, "login") as workflow:
         until(lambda: pool.run(*both).returncode == 0, 100, "both jobs")

@@ -18,16 +18,15 @@ SNAKEFILE = f"""
 envvars: "PRIVATE"
 
 rule all:
-    input: "direct", "snakemake"
+    input: "direct", "body"
 
 rule direct:
     output: "direct"
     shell: {JOB!r}
 
-rule snakemake:
-    output: "snakemake"
-    resources: osgpilot_payload="snakemake"
-    shell: {JOB!r}
+rule body:
+    output: "body"
+    run: shell({JOB!r})
 """
 READABLE_AND_NEW = r"""
 wanted=$(mktemp)
@@ -66,7 +65,7 @@ def token(pool: Pool) -> str:
 
 @pytest.fixture
 def running(pool: Pool, shared: str) -> Iterator["subprocess.Popen[str]"]:
-    """A workflow with a secret, while a job of each payload runs."""
+    """A workflow with a secret, while a command and a body run."""
     text = SNAKEFILE.replace("{name}", f"{shared}/{{rule}}").replace("go ]", f"{shared}/go ]")
     (pool.work / "Snakefile").write_text(text.replace("{out}", "{output}"))
     (pool.work / "site.yaml").write_text(yaml.safe_dump(SITE))
@@ -83,7 +82,7 @@ def running(pool: Pool, shared: str) -> Iterator["subprocess.Popen[str]"]:
     assert workflow.stdin is not None
     workflow.stdin.write(f"export PRIVATE={SECRET}\nexec {' '.join((*SNAKEMAKE, *options))}\n")
     workflow.stdin.close()
-    both = ("test", "-e", f"{shared}/direct", "-a", "-e", f"{shared}/snakemake")
+    both = ("test", "-e", f"{shared}/direct", "-a", "-e", f"{shared}/body")
     until(lambda: pool.run(*both).returncode == 0, 100, "both jobs")
     yield workflow
     pool.run("touch", f"{shared}/go")
@@ -134,5 +133,5 @@ def test_secrets_reach_jobs_and_nobody_else(pool: Pool, running, shared: str, to
     assert token not in reported
     assert all(not path.stat().st_mode & 0o077 for path in holders(pool.work, SECRET))
     expected = hashlib.md5(SECRET.encode()).hexdigest()
-    for output in ("direct", "snakemake"):
+    for output in ("direct", "body"):
         assert (pool.work / output).read_text().split()[0] == expected

@@ -152,7 +152,7 @@ def test_plan_shows_what_slurm_and_rules_say_as_text(capsys):
         (Refusal(1, HOSTILE, HOSTILE),), (Infeasible(JobClass(small), HOSTILE),),
         Expected((1.0, 2.0), (1.0, 2.0), HOSTILE, (HOSTILE,)), Coming({}, 60.0, None),
         (Verdict(HOSTILE, small, True, HOSTILE, 1.0, 4, ("sbatch", HOSTILE), {HOSTILE: HOSTILE}),),
-        (Sample((HOSTILE,), "direct", {HOSTILE: HOSTILE}),),
+        (Sample((HOSTILE,), {HOSTILE: HOSTILE}),),
     )  # fmt: skip
     _show(Preview((), (project,), "#!/bin/sh\n"), scripts=True)
     shown = capsys.readouterr().out

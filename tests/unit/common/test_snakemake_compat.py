@@ -29,10 +29,8 @@ from snakemake_executor_plugin_osgpilot.common.snakemake_compat import (
 )
 
 PACKAGE = Path(snakemake_executor_plugin_osgpilot.__file__).parent
-MARKED = {
-    *("common/snakemake_compat.py", "staging/snakemake_entry.py", "staging/run_entry.py"),
-}
-"""The second and third run on the execution point and cannot import the first."""
+MARKED = {"common/snakemake_compat.py", "staging/run_entry.py"}
+"""The second runs on the execution point and cannot import the first."""
 
 NAMED_TUPLE = {"_asdict", "_fields", "_make", "_replace"}
 

@@ -22,7 +22,6 @@ GIVEN = {
     "pilot_sharing": ("owner", "owner"),
     "site": ("sites/mine.yaml", Path("sites/mine.yaml")),
     "access_point": ("ap.example.org", "ap.example.org"),
-    "payload": ("direct", "direct"),
     "runtime_image": ("images/snakemake.sif", "images/snakemake.sif"),
     "shared_prefixes": ("/data,/scratch", ["/data,/scratch"]),
     "url_schemes": ("osdf,s3", ["osdf,s3"]),

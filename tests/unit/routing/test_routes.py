@@ -68,6 +68,9 @@ class FakeDag:
     def needrun_jobs(self):
         return iter(self.jobs)
 
+    def get_job_group(self, job):
+        return None
+
     def __len__(self):
         return len(self.jobs)
 

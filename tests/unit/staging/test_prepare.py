@@ -10,7 +10,6 @@ import pytest
 from doubles import InStorage
 from snakemake.resources import Resource, Resources
 from snakemake.shell import shell
-from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from snakemake_executor_plugin_osgpilot.errors import (
     InputError,
@@ -24,7 +23,6 @@ from snakemake_executor_plugin_osgpilot.staging.preparer import Preparer
 from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
 from snakemake_executor_plugin_osgpilot.staging.s3_keys import KeyFiles
 from snakemake_executor_plugin_osgpilot.staging.transfer_policy import TransferPolicy
-from snakemake_executor_plugin_osgpilot.staging.via_snakemake import without_containers
 
 POLICY = Policy((PilotType("compute/4c", Shape(4, 16000), (4200,)),))
 
@@ -78,19 +76,15 @@ def group(*parts):
 
 
 def preparer(
-    kind="auto",
     image="",
-    shared=(),
     sdm=(),
-    conda_prefix=None,
     included=(),
     cache=None,
     warned=None,
 ):
     said = []
     workflow = SimpleNamespace(
-        deployment_settings=SimpleNamespace(deployment_method=set(sdm), conda_prefix=conda_prefix),
-        storage_settings=SimpleNamespace(shared_fs_usage=set(shared)),
+        deployment_settings=SimpleNamespace(deployment_method=set(sdm)),
         workflow_settings=SimpleNamespace(cache=cache),
         included=included,
         configfiles=(),
@@ -101,66 +95,42 @@ def preparer(
     images = Images(Path("/w"), said.append)
     requests = Requests(POLICY, said.append, said.append if warned is None else warned.append)
     keys = KeyFiles(Path("/nowhere"))
-    return Preparer(workflow, kind, image, None, None, None, {}, traffic, images, requests, keys)
+    return Preparer(workflow, image, None, None, {}, traffic, images, requests, keys)
 
 
 def flagged(flag):
     return SimpleNamespace(flags={flag: True})
 
 
-def test_rules_that_need_snakemake_there():
-    rule = Rule(resources={"tmpdir": Resource("tmpdir", lambda wildcards: "folder")})
-    assert preparer()._needs_snakemake(job(rule))
-    with pytest.raises(InputError, match="cannot run as its command alone: its `tmpdir`"):
-        preparer("direct")._needs_snakemake(job(rule))
+def test_a_function_for_tmpdir_is_refused():
+    def computed(wildcards):
+        return "/x"
+
+    preparer()._check(job(Rule(resources=Resources({"tmpdir": Resource("tmpdir", "/x")}))))
+    function = Resources({"tmpdir": Resource("tmpdir", computed)})
+    with pytest.raises(InputError, match=r"rule r: its `tmpdir` is a function.*: give a folder"):
+        preparer()._check(job(Rule(resources=function)))
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [
-        Rule(),
-        Rule(shellcmd=None, cwl="tool.cwl"),
-        Rule(output=[flagged("touch")]),
-        Rule(output=[flagged("protected")]),
-        Rule(output=[flagged("ensure")]),
-        Rule(output=[flagged("update")]),
-        Rule(output=[flagged("pipe")]),
-        Rule(shadow_depth="full"),
-        Rule(shellcmd=None, script="x.sh"),
-        Rule(shellcmd=None, script="x.R"),
-        Rule(shellcmd=None, script="x.py"),
-        Rule(shellcmd=None, notebook="x.ipynb"),
-        Rule(shellcmd=None, wrapper="bio/bwa"),
-        Rule(shellcmd=None),
-        Rule(shellcmd=None, benchmark="b.tsv", shadow_depth="minimal"),
-    ],
-)
-def test_rules_run_directly_by_default(rule):
-    assert not preparer()._needs_snakemake(job(rule))
-    assert preparer("snakemake")._needs_snakemake(job(rule))
-    assert preparer()._needs_snakemake(job(rule, osgpilot_payload="snakemake"))
-    assert not preparer("snakemake")._needs_snakemake(job(rule, osgpilot_payload="direct"))
-
-
-def test_an_unknown_payload_is_rejected():
-    with pytest.raises(InputError, match="osgpilot_payload 'fast'"):
-        preparer()._needs_snakemake(job(osgpilot_payload="fast"))
+def test_the_former_choice_of_a_payload_is_refused():
+    with pytest.raises(InputError, match="there is no resource osgpilot_payload; there are"):
+        preparer()._check(job(osgpilot_payload="snakemake"))
 
 
 TOOLS, MINE, RUNTIME = "docker://tools", "docker://mine", "docker://rt"
 
 
-def image_of(wanted, job, *, with_snakemake=False):
-    return wanted._image(job, with_snakemake=with_snakemake).name
+def image_of(wanted, job):
+    return wanted._image(job).name
 
 
 def test_the_image_is_chosen_by_rule_then_runtime():
-    general = job(container_image=TOOLS)
-    assert image_of(preparer(), general) == TOOLS
-    assert image_of(preparer(), general, with_snakemake=True) == TOOLS
-    assert image_of(preparer(image=RUNTIME), general, with_snakemake=True) == RUNTIME
-    own = job(container_image=TOOLS, osgpilot_runtime_image=MINE)
-    assert image_of(preparer(image=RUNTIME), own, with_snakemake=True) == MINE
+    body = Rule(shellcmd=None)
+    assert image_of(preparer(image=RUNTIME), job(container_image=TOOLS)) == TOOLS
+    assert image_of(preparer(), job(body, container_image=TOOLS)) == TOOLS
+    assert image_of(preparer(image=RUNTIME), job(body, container_image=TOOLS)) == RUNTIME
+    own = job(body, container_image=TOOLS, osgpilot_runtime_image=MINE)
+    assert image_of(preparer(image=RUNTIME), own) == MINE
 
 
 @pytest.mark.parametrize(
@@ -185,11 +155,12 @@ def test_a_rule_that_loses_its_container_to_the_runtime_image_is_named_once():
     wanted = preparer(image=RUNTIME, sdm=["apptainer"])
     warnings = []
     wanted.requests.warn = warnings.append
+    body = Rule(shellcmd=None)
     for _ in range(2):
-        assert image_of(wanted, job(container=TOOLS), with_snakemake=True) == RUNTIME
+        assert image_of(wanted, job(body, container=TOOLS)) == RUNTIME
     assert len(warnings) == 1
     assert f"osgpilot_runtime_image={TOOLS}" in warnings[0]
-    assert image_of(wanted, job(osgpilot_runtime_image=MINE), with_snakemake=True) == MINE
+    assert image_of(wanted, job(body, osgpilot_runtime_image=MINE)) == MINE
     assert len(warnings) == 1
 
 
@@ -197,22 +168,6 @@ def test_a_group_runs_in_the_one_image_that_its_members_name():
     assert image_of(preparer(), group(job(), job(container_image=TOOLS))) == TOOLS
     with pytest.raises(InputError, match="group job g: its members name different images"):
         image_of(preparer(), group(job(container_image=MINE), job(container_image=TOOLS)))
-
-
-def test_the_snakemake_there_starts_no_containers():
-    def command(*methods):
-        argument = f"--deployment-method {' '.join(methods)}" if methods else ""
-        factory = SimpleNamespace(workflow_property_to_arg=lambda name: argument)
-        workflow = SimpleNamespace(
-            deployment_settings=SimpleNamespace(deployment_method=set(methods)),
-            spawned_job_args_factory=factory,
-        )
-        return without_containers(f"python -m snakemake {argument} --cores 1", workflow).split()
-
-    plain = ["python", "-m", "snakemake", "--cores", "1"]
-    assert command("apptainer") == command() == plain
-    assert command("apptainer", "conda")[3:5] == ["--deployment-method", "conda"]
-    assert command("conda")[3:5] == ["--deployment-method", "conda"]
 
 
 def test_the_packed_environment_is_for_rules_that_name_no_image(tmp_path):
@@ -231,7 +186,6 @@ def test_the_packed_environment_is_for_rules_that_name_no_image(tmp_path):
     assert made == []
     for part in (job(body), job(body), group(job(), job(body))):
         assert image_of(wanted, part) == str(tmp_path / "packed.sif")
-    assert image_of(wanted, job(), with_snakemake=True) == str(tmp_path / "packed.sif")
     assert made == ["packed"]
 
 
@@ -307,12 +261,6 @@ def test_a_script_in_python_runs_on_the_node_only_if_there_is_no_apptainer(tmp_p
         image_of(replace(preparer(), environment_image=make), job(rule))
 
 
-def test_snakemake_there_needs_no_shared_file_system():
-    with pytest.raises(InputError, match="--shared-fs-usage none"):
-        preparer("snakemake", image=RUNTIME, shared=[SharedFSUsage.SOURCES])._check(job())
-    preparer("snakemake", image=RUNTIME)._check(job())
-
-
 def test_a_rule_without_outputs_gets_a_warning():
     warned = []
     preparer(warned=warned)._warn_of_losses(job(output=["x"]))
@@ -331,44 +279,6 @@ def test_a_rule_that_loses_the_cache_between_workflows_is_named():
     assert warned[0].startswith("rule r runs without the cache between workflows")
 
 
-def test_the_snakemake_there_finds_no_absolute_local_wrapper():
-    own = job(Rule(shellcmd=None, wrapper="file:///home/me/wrappers/x"))
-    with pytest.raises(InputError, match="--wrapper-prefix"):
-        preparer("snakemake", image=RUNTIME)._check(own)
-    below = job(Rule(shellcmd=None, wrapper="file:wrappers/x"))
-    preparer("snakemake", image=RUNTIME)._check(below)
-
-
-def in_conda(**resources):
-    """Return a job with a conda environment that is enabled."""
-    settings = SimpleNamespace(deployment_method={"conda"})
-    workflow = SimpleNamespace(deployment_settings=settings)
-    made = job(Rule(conda_env="env.yaml", workflow=workflow), **resources)
-    made.conda_env_spec = "env.yaml"
-    return made
-
-
-def test_conda_prefix_must_be_visible_to_pilots(monkeypatch):
-    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-
-    def check(prefix):
-        wanted = preparer(image=RUNTIME, sdm=["conda"], conda_prefix=prefix)
-        wanted._check(in_conda(osgpilot_payload="snakemake"))
-
-    for seen in (None, "envs", "/data/envs"):
-        check(Path(seen) if seen else None)
-    with pytest.raises(InputError, match="do not see --conda-prefix /home/me/envs"):
-        check(Path("/home/me/envs"))
-    preparer(image=RUNTIME, sdm=["conda"], conda_prefix="/home/me/envs")._check(job())
-
-
-def test_rules_with_conda_need_conda_on_this_machine(monkeypatch):
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(InputError, match="needs conda on this machine"):
-        preparer(image=RUNTIME, sdm=["conda"])._check(in_conda(osgpilot_payload="snakemake"))
-    preparer(image=RUNTIME, sdm=["conda"])._check(job())
-
-
 def test_files_in_s3_that_need_different_keys_are_left_to_the_plugin():
     def stored(name, **keys):
         return InStorage(f"s3://bucket/{name}", path=f"store/{name}", **keys)
@@ -376,7 +286,6 @@ def test_files_in_s3_that_need_different_keys_are_left_to_the_plugin():
     mine, too = (stored(name, access_key="A", secret_key="S") for name in "xy")
     theirs = stored("z", access_key="B", secret_key="T")
     assert image_of(preparer(image=RUNTIME), job(input=[mine, too])) == ""
-    assert not preparer()._needs_snakemake(job(input=[mine, theirs]))
     assert image_of(preparer(image=RUNTIME), job(input=[mine, theirs])) == RUNTIME
 
 
@@ -394,9 +303,8 @@ def test_direct_commands_get_no_secrets_of_storage_plugins():
 
 def test_stored_files_travel_by_url_if_possible():
     by_url, same_name = InStorage("https://h/a/x"), InStorage("https://h/b/x", path="other")
-    assert not preparer()._needs_snakemake(job(input=[by_url]))
+    assert image_of(preparer(image=RUNTIME), job(input=[by_url])) == ""
     for files in ([by_url, same_name], [by_url, "x"]):
-        assert not preparer()._needs_snakemake(job(input=files))
         # by the storage plugin, as HTCondor puts URLs in one folder
         assert image_of(preparer(image=RUNTIME), job(input=files)) == RUNTIME
 
@@ -405,21 +313,10 @@ def test_what_only_a_plugin_transfers_needs_the_plugin_there_and_no_snakefile():
     elsewhere, away = InStorage("s3://bucket/x"), InStorage("s3://bucket/x", path="/scratch/x")
     by_url = InStorage("https://h/a/x")
     for files in ({"input": [elsewhere]}, {"output": [by_url]}):
-        assert not preparer()._needs_snakemake(job(**files))
         assert image_of(preparer(image=RUNTIME), job(**files)) == RUNTIME
     assert image_of(preparer(image=RUNTIME), job(input=[by_url])) == ""
-    assert preparer()._needs_snakemake(job(input=[away]))
-
-
-def test_a_tmpdir_computed_there_needs_snakemake():
-    def computed(wildcards):
-        return "/x"
-
-    given = Resources({"tmpdir": Resource("tmpdir", "/x")})
-    assert not preparer()._needs_snakemake(job(Rule(resources=given)))
-    function = Resources({"tmpdir": Resource("tmpdir", computed)})
-    assert preparer()._needs_snakemake(job(Rule(resources=function)))
-    assert preparer()._needs_snakemake(job(params=["in <TBD>/x"]))
+    with pytest.raises(InputError, match=r"s3://bucket/x has an absolute path .*prefix, or leave"):
+        preparer()._check(job(input=[away]))
 
 
 def test_a_script_without_its_interpreter_is_refused_at_the_start(monkeypatch):

@@ -17,7 +17,7 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.staging import run_entry
 from snakemake_executor_plugin_osgpilot.staging.module_sources import module_files, own_folders
-from snakemake_executor_plugin_osgpilot.staging.payload import HERE
+from snakemake_executor_plugin_osgpilot.staging.payload import HERE, ROOT_MARK
 from snakemake_executor_plugin_osgpilot.staging.run_body import FILE
 
 SNAKEFILE = r"""
@@ -190,21 +190,21 @@ def texts(here):
     return prepared(here, *WANTED)
 
 
-def call(texts, rule, folder):
-    """Run a job's script in another folder, as wrapper.sh does."""
-    for name, text in texts[1].items():
+def call(texts, rule, here, root, *given):
+    """Run a job's script as wrapper.sh does where `root` stands for `/`, with the files `given`."""
+    folder = Path(f"{root}{here}")
+    for name, text in {**texts[1], **dict(given)}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    script = texts[0][rule][0].replace(HERE, str(folder))
+    script = texts[0][rule][0].replace(HERE, str(folder)).replace(ROOT_MARK, str(root))
     return subprocess.run(
         ["/bin/sh", "-c", script], cwd=folder, env=environment, capture_output=True, text=True
     )
 
 
 def test_a_body_sees_what_it_sees_here(texts, here, tmp_path):
-    (tmp_path / "in").mkdir()
-    done = call(texts, "good", tmp_path)
+    done = call(texts, "good", here, tmp_path)
     assert done.returncode == 0, done.stderr
     local = subprocess.run(
         [sys.executable, "-m", "snakemake", "-c4", "-q", "--force-use-threads", "good"],
@@ -222,9 +222,7 @@ def test_a_large_body_is_one_file_for_all_jobs(texts, here, tmp_path):
     script, (name,) = texts[0]["large"]
     assert len(script) < 100_000 < (here / name).stat().st_size
     assert (here / name).stat().st_mode & 0o777 == 0o600
-    (tmp_path / "run").mkdir()
-    (tmp_path / name).write_bytes((here / name).read_bytes())
-    done = call(texts, "large", tmp_path)
+    done = call(texts, "large", here, tmp_path, (name, (here / name).read_text()))
     assert done.stdout == "60000\n", done.stderr
     assert texts[0]["good"][1] == []
 
@@ -257,7 +255,7 @@ def test_modules_beside_a_workflow_elsewhere_travel(tmp_path, monkeypatch):
 
 
 def test_an_exception_has_the_line_of_the_snakefile(texts, here, tmp_path):
-    done = call(texts, "fails", tmp_path)
+    done = call(texts, "fails", here, tmp_path)
     assert done.returncode == 1
     lines = SNAKEFILE.splitlines()
     line = lines.index("        near.fail()") + 1
@@ -266,8 +264,8 @@ def test_an_exception_has_the_line_of_the_snakefile(texts, here, tmp_path):
     assert f"  File {where}, in __rule_fails" in done.stderr
 
 
-def test_what_is_not_known_there_is_named(texts, tmp_path):
-    done = call(texts, "asks", tmp_path)
+def test_what_is_not_known_there_is_named(texts, here, tmp_path):
+    done = call(texts, "asks", here, tmp_path)
     assert done.returncode == 1
     assert "workflow has no 'scheduler' where the job runs" in done.stderr
 
@@ -279,8 +277,8 @@ def test_a_global_that_cannot_travel_is_named(texts):
     )
 
 
-def test_the_exit_status_of_a_body_counts(texts, tmp_path):
-    assert call(texts, "exits", tmp_path).returncode == 3
+def test_the_exit_status_of_a_body_counts(texts, here, tmp_path):
+    assert call(texts, "exits", here, tmp_path).returncode == 3
 
 
 def content(script):
@@ -319,12 +317,18 @@ def test_cloudpickle_is_made_from_its_source_where_it_is_missing(monkeypatch):
 def test_the_entry_contains_nothing_that_the_wrapper_replaces():
     text = files("snakemake_executor_plugin_osgpilot.staging").joinpath("run_entry.py").read_text()
     assert HERE not in text
+    assert ROOT_MARK not in text
     assert ast.parse(text)
 
 
-def test_pickles_have_neither_the_working_folder_nor_the_environment(texts, here):
+def test_pickles_have_nothing_of_the_environment(texts):
     found = content(texts[0]["good"][0])
     for name in ("body", "job", "linemaps"):
-        pickled = zlib.decompress(b64decode(found[name]))
-        assert str(here).encode() not in pickled
-        assert b"s3cr3t" not in pickled
+        assert b"s3cr3t" not in zlib.decompress(b64decode(found[name]))
+
+
+def test_a_body_without_absolute_paths_asks_for_none(texts):
+    """Names of Snakefiles, for messages, need no absolute path."""
+    assert ROOT_MARK in texts[0]["good"][0]
+    assert ROOT_MARK not in texts[0]["fails"][0]
+    assert HERE in content(texts[0]["fails"][0])["marks"]

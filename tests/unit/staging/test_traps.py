@@ -210,6 +210,8 @@ def test_the_status_thread_logs_with_the_label_of_its_run(start):
         ours, run = start(OSPoolExecutor, workflow())
     run.tenure.is_certain = lambda: labels.append((threading.current_thread(), current_label()))
     add_job(ours)
+    # its first look may be over already
+    run.controller.news.set()
     until(lambda: labels)
     assert labels[0] == (ours.wait_thread, "Theirs")
 
