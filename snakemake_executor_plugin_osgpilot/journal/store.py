@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..common.printable import storable
 from ..errors import OutcomeUnknownError, RunTakenOverError
@@ -22,7 +23,7 @@ from ..jobs.state.recovery import Entry, Past
 from ..model.identity import PilotSharing, RunIdentity
 from ..model.resources import JobClass, Pilot, PilotState, Shape
 from .holder import RunOwner
-from .location import Place
+from .location import Place, SiteLocation
 from .schema import connect, create, damaged, unusable
 
 
@@ -202,7 +203,7 @@ class Journal:
         """Location of jobs and pilots of this run; its own host if nothing was recorded."""
         text = self._read("SELECT place FROM run")[0][0]
         with self._understanding():
-            return Place(**json.loads(text)) if text else Place()
+            return _place(json.loads(text)) if text else Place()
 
     @property
     def is_finished(self) -> bool:
@@ -287,6 +288,11 @@ def _past(identity: str, failed_on: str, text: str) -> Past:
     place = elsewhere.Place(*json.loads(failed_on)) if failed_on else None
     more = {"job_class": _decoded(content["job_class"]), "identity": identity, "failed_on": place}
     return Past(**content | more)
+
+
+def _place(content: dict[str, Any]) -> Place:
+    others = tuple(SiteLocation(**each) for each in content.pop("others", ()))
+    return Place(**content, others=others)
 
 
 def _pilot_text(pilot: Pilot) -> str:
