@@ -282,7 +282,8 @@ class RunController:
 
     def _report_change(self, change: StateChange) -> None:
         pilot = change.after
-        where = f" on {pilot.node}" if pilot.node else ""
+        where = f" at {pilot.site}" if len(self._scaling.policy.sites) > 1 else ""
+        where += f" on {pilot.node}" if pilot.node else ""
         why = f" ({pilot.failure})" if pilot.failure else ""
         logger.info(f"pilot {pilot.allocation_id}{where}: {pilot.state.value}{why}")
         if pilot.state.over:

@@ -154,7 +154,8 @@ def admit(
         admitted = int(max(0, min(count, allowed)))
         if admitted < count:
             refusals.append(Refusal(count - admitted, *refusal))
-        launches += [Launch(offer.name, walltime_s, reason)] * admitted
+        why = f"{reason}; at {offer.site}" if len(policy.sites) > 1 else reason
+        launches += [Launch(offer.name, walltime_s, why)] * admitted
         taken = taken.plus(offer, walltime_s, admitted)
     return launches, refusals
 

@@ -1,6 +1,7 @@
 """The pilots of a run at several sites, one of which may be down."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from doubles import SEAT, FakeSlurm, HandClock, site
@@ -107,7 +108,7 @@ def test_a_site_that_is_down_is_polled_more_and_more_rarely(world, monkeypatch):
     )
     for _ in range(100):
         world.look()
-    gaps_s = [b - a for a, b in zip(tried_s, tried_s[1:], strict=False)]
+    gaps_s = [b - a for a, b in pairwise(tried_s)]
     assert gaps_s == sorted(gaps_s)
     assert gaps_s[0] == 40
     assert gaps_s[-1] >= 480
