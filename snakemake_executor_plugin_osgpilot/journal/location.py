@@ -77,6 +77,9 @@ class Place:
             if site.slurm not in self.slurms or not (is_own or site.ssh):
                 cluster = f", cluster {site.cluster}" if site.cluster else ""
                 return f"its pilots are in the Slurm of {site.ssh or other.host}{cluster}"
+        if self.others and not other.others:
+            # pilot types of several sites have other names, by which jobs may be pinned to them
+            return "its jobs and pilots are of one site alone"
         if other.home and self.home != other.home:
             return f"its jobs write their outputs to {other.home}"
         return ""

@@ -158,7 +158,8 @@ def preflight(options: RunOptions, state_folder: Path, undo: ExitStack) -> Prepa
         parameters(site, seat, Pilot("check", Shape(1, 1)), state_folder)
     clusters = tuple(_reached(site, sites, undo) for site in sites)
     prepared = PreparedRun(seat, sites, there, clusters, policy)
-    for cluster in clusters:
+    # sites that have the same token have it checked once
+    for cluster in {each.claims: each for each in clusters}.values():
         check_token(cluster.claims, str(cluster.site.token), time.time(), prepared.life_s)
     return prepared
 

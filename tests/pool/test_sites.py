@@ -1,9 +1,12 @@
-"""Two clusters with a controller each, one behind SSH, serve one workflow."""
+"""Two clusters with a controller each, one behind SSH or in a federation, serve one workflow."""
 
 import json
+import shlex
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +17,7 @@ HERE = "/home/alice/sites"
 CONF = "/etc/second/slurm.conf"
 NEAR = {**SITE, "resource": "Near", "limits": {"max_pilots": 2}}
 FAR = {**SITE, "resource": "Far", "limits": {"max_pilots": 2}, "slurm": {"ssh": "second"}}
+FEDERATED = {**FAR, "slurm": {"cluster": "second"}}
 PILOTS_MAX, BUDGET_CORE_H = 3, 40
 SNAKEFILE = """
 rule all:
@@ -26,7 +30,7 @@ rule two:
     input: "out/{n}"
     output: "later/{n}"
     retries: 0
-    shell: "while [ ! -e /home/alice/sites/go ]; do sleep 1; done; cat {input} > {output}"
+    shell: "sleep 5; cat {input} > {output}"
 """
 SECOND = """
 set -eu
@@ -42,6 +46,9 @@ FirstJobId=100001
 NodeName=m[1-2] NodeHostname=login NodeAddr=10.99.0.2 Port=[17011-17012] CPUs=4 RealMemory=4000
 PartitionName=main Nodes=m[1-2] Default=YES MaxTime=48:00:00 DefaultTime=60 State=UP
 CONF
+sacctmgr --immediate --quiet add cluster second
+sacctmgr --immediate --quiet add account lab cluster=second
+sacctmgr --immediate --quiet add user root,alice account=lab cluster=second
 cp /etc/slurm/cgroup.conf /etc/second/
 slurmctld -f /etc/second/slurm.conf
 for node in m1 m2; do slurmd -f /etc/second/slurm.conf -N "$node"; done
@@ -69,76 +76,130 @@ def squeue(pool: Pool, site: str, *options: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def clusters(pool: Pool) -> Iterator[Pool]:
-    """The pool with a second cluster on the same machine, which alice reaches by `ssh second`."""
+def clusters(pool: Pool) -> Pool:
+    """The pool with a second cluster on the same machine: alice reaches it by `ssh second`, and as
+    the accounting knows both, by `--clusters=second`, too.
+    """
+    pool.say("pool-accounting", user="root")
     pool.say("sh", "-c", SECOND, user="root")
-    key = pool.say("cat", "/home/alice/.ssh/id_ed25519", host="ap")
-    known = pool.say("cat", "/home/alice/.ssh/known_hosts", host="ap")
+    key, known = (
+        pool.say("cat", f"/home/alice/.ssh/{name}", host="ap")
+        for name in ("id_ed25519", "known_hosts")
+    )
     done = pool.run("sh", "-c", LOGIN, "-", known, stdin=f"{key}\n")
     assert done.returncode == 0, done.stderr
     until(lambda: "idle" in pool.run("ssh", "second", "sinfo", "-h", "-o", "%T").stdout)
     put(pool, "Snakefile", SNAKEFILE)
-    put(pool, "near.yaml", yaml.safe_dump(NEAR))
-    put(pool, "far.yaml", yaml.safe_dump(FAR))
+    for name, content in (("near", NEAR), ("far", FAR), ("federated", FEDERATED)):
+        put(pool, f"{name}.yaml", yaml.safe_dump(content))
     return pool
 
 
-def snakemake(*more: str) -> str:
-    line = " ".join(SNAKEMAKE).replace("site.yaml", "near.yaml,far.yaml")
-    return f"{line} {' '.join(more)}"
+def snakemake(files: str, *more: str) -> list[str]:
+    given = [files if word == "site.yaml" else word for word in SNAKEMAKE]
+    limits = [
+        f"--osgpilot-max-pilots={PILOTS_MAX}", f"--osgpilot-max-core-hours={BUDGET_CORE_H}",
+    ]  # fmt: skip
+    return [*given, *limits, *more]
 
 
-def record(pool: Pool) -> dict:
-    return json.loads(pool.say("osgpilot", "status", "--json", folder=HERE))
+class Counts:
+    """The most pilots that were seen at each site, and in all, at a time."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.most: Counter[str] = Counter()
+
+    def seen(self, condition: Callable[[], object]) -> Callable[[], object]:
+        """Return a condition that counts the pilots whenever it is asked."""
+
+        def count() -> object:
+            here = {site: len(squeue(self.pool, site)) for site in ("Near", "Far")}
+            for name, number in {**here, "all": sum(here.values())}.items():
+                self.most[name] = max(self.most[name], number)
+            return condition()
+
+        return count
+
+    def hold(self) -> None:
+        """Check the limits of the site files and of the run."""
+        assert self.most["Near"] <= 2
+        assert self.most["Far"] <= 2
+        assert self.most["all"] <= PILOTS_MAX, self.most
 
 
-def sites_of(pool: Pool) -> Counter[str]:
-    return Counter(pilot["site"] for pilot in record(pool)["pilots"])
+@contextmanager
+def started(pool: Pool, *argv: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a workflow; its output goes to the file `said` there."""
+    line = f"{shlex.join(argv)} > said 2>&1"
+    with subprocess.Popen(pool.argv("sh", "-c", line, folder=HERE)) as workflow:
+        try:
+            yield workflow
+        finally:
+            workflow.kill()
+            print(said(pool))
+
+
+def said(pool: Pool) -> str:
+    return pool.run("cat", f"{HERE}/said").stdout
+
+
+def pilots(pool: Pool) -> list[dict[str, Any]]:
+    return json.loads(pool.say("osgpilot", "status", "--json", folder=HERE))["pilots"]
+
+
+def serve_at_both(pool: Pool) -> bool:
+    running = "--states=RUNNING"
+    return bool(squeue(pool, "Near", running) and squeue(pool, "Far", running))
+
+
+def test_plan_and_doctor_ask_each_site(clusters: Pool):
+    files = "near.yaml,far.yaml"
+    checks = ("--no-probe", "--only=site-file", "--only=slurm", "--only=token")
+    found = clusters.say("osgpilot", "doctor", f"--site={files}", *checks, folder=HERE)
+    assert "2 sites: Near, Far" in found
+    assert "slurm: near.yaml: " in found
+    assert "slurm: far.yaml: " in found
+    _, _, _, *arguments = snakemake(files)
+    planned = clusters.say("osgpilot", "plan", "--", *arguments, folder=HERE)
+    assert "Near:default/4c" in planned
+    assert "Far:default/4c" in planned
 
 
 def test_two_clusters_serve_a_workflow_and_one_goes_away(clusters: Pool):
-    line = snakemake(
-        f"--osgpilot-max-pilots={PILOTS_MAX}", f"--osgpilot-max-core-hours={BUDGET_CORE_H}"
-    )
-    most: Counter[str] = Counter()
-
-    def count() -> None:
-        here = {site: len(squeue(clusters, site)) for site in ("Near", "Far")}
-        for name, number in {**here, "all": sum(here.values())}.items():
-            most[name] = max(most[name], number)
-
-    def seen(condition) -> bool:
-        count()
-        return condition()
-
-    said = f"{HERE}/said"
-    argv = clusters.argv("sh", "-c", f"{line} > said 2>&1", folder=HERE)
-    with subprocess.Popen(argv) as workflow:
-        try:
-            running = ("--states=RUNNING",)
-            until(
-                lambda: seen(
-                    lambda: all(squeue(clusters, site, *running) for site in ("Near", "Far"))
-                ),
-                120, "a pilot at each site",
-            )  # fmt: skip
-            until(
-                lambda: seen(lambda: clusters.run("ls", f"{HERE}/out").stdout), 120, "a job's end"
-            )
-            clusters.say("sh", "-c", "kill -KILL $(cat /run/second.pid)", user="root")
-            until(
-                lambda: seen(lambda: "site Far is left alone" in clusters.say("cat", said)),
-                180, "the end of a cluster to be noticed",
-            )  # fmt: skip
-            clusters.say("touch", f"{HERE}/go")
-            until(lambda: seen(lambda: workflow.poll() is not None), 300, "the end of the workflow")
-        finally:
-            workflow.kill()
-            print(clusters.run("cat", said).stdout)
+    counts = Counts(clusters)
+    with started(clusters, *snakemake("near.yaml,far.yaml")) as workflow:
+        until(counts.seen(lambda: serve_at_both(clusters)), 120, "a pilot at each site")
+        out = f"{HERE}/out"
+        until(counts.seen(lambda: clusters.run("ls", out).stdout), 120, "a job's end")
+        clusters.say("sh", "-c", "kill -KILL $(cat /run/second.pid)", user="root")
+        left_alone = counts.seen(lambda: "site Far is left alone" in said(clusters))
+        until(left_alone, 180, "notice of the end of a cluster")
+        until(counts.seen(lambda: workflow.poll() is not None), 300, "the end of the workflow")
     assert workflow.returncode == 0
     for n in range(24):
-        assert clusters.say("cat", f"{HERE}/later/{n}") == "start\nend", "no job was lost"
-    assert most["Near"] <= 2
-    assert most["Far"] <= 2
-    assert most["all"] <= PILOTS_MAX, most
-    assert set(sites_of(clusters)) == {"Near", "Far"}
+        text = clusters.say("cat", f"{HERE}/later/{n}")
+        assert text == "start\nend", "each job ran, and no started one was lost"
+    counts.hold()
+    seen = pilots(clusters)
+    assert {pilot["site"] for pilot in seen} == {"Near", "Far"}
+    assert len(seen) * 4 * 1 <= BUDGET_CORE_H
+    assert "could not end the pilots: Far: " in said(clusters)
+    # it is back: what may be left there is found by the journal
+    clusters.say("slurmctld", "-f", CONF, user="root")
+    until(lambda: clusters.run("ssh", "second", "squeue").returncode == 0, 60, "a controller")
+    clusters.say("osgpilot", "cleanup", "--yes", f"--dir={HERE}", folder=HERE)
+    assert not [*squeue(clusters, "Near"), *squeue(clusters, "Far")]
+    assert not clusters.run("ls", "/home/alice/.local/state/osgpilot").stdout
+
+
+def test_clusters_of_a_federation_serve_a_workflow(clusters: Pool):
+    until(lambda: "idle" in clusters.run("sinfo", "--clusters=second", "-h", "-o", "%T").stdout)
+    counts = Counts(clusters)
+    argv = snakemake("near.yaml,federated.yaml", "--forceall")
+    with started(clusters, *argv) as workflow:
+        until(counts.seen(lambda: workflow.poll() is not None), 300, "the end of the workflow")
+    assert workflow.returncode == 0
+    counts.hold()
+    assert {pilot["site"] for pilot in pilots(clusters)} == {"Near", "Far"}
+    assert not [*squeue(clusters, "Near"), *squeue(clusters, "Far")]

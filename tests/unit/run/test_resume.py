@@ -232,6 +232,16 @@ def test_run_is_resumed_with_all_of_its_sites_or_more(tmp_path):
     taken.journal.close()
 
 
+def test_run_of_one_site_is_not_resumed_with_several(tmp_path):
+    taken = take(tmp_path, seat())
+    taken.settle_at(BEHIND)
+    taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
+    taken.journal.intend(["1"])
+    with pytest.raises(InputError, match="its jobs and pilots are of one site alone; resume it"):
+        taken.settle_at(replace(BEHIND, others=(SiteLocation("B"),)))
+    taken.journal.close()
+
+
 def test_moved_run_is_resumed_only_where_its_outputs_arrive(tmp_path):
     before, now, linked = (tmp_path / name for name in ("before", "now", "linked"))
     before.mkdir()
