@@ -196,7 +196,7 @@ def test_two_clusters_serve_a_workflow_and_one_goes_away(clusters: Pool):
 def test_clusters_of_a_federation_serve_a_workflow(clusters: Pool):
     until(lambda: "idle" in clusters.run("sinfo", "--clusters=second", "-h", "-o", "%T").stdout)
     counts = Counts(clusters)
-    argv = snakemake("near.yaml,federated.yaml", "--forceall")
+    argv = snakemake("near.yaml,federated.yaml", "--forceall", "--until", "one")
     with started(clusters, *argv) as workflow:
         until(counts.seen(lambda: workflow.poll() is not None), 300, "the end of the workflow")
     assert workflow.returncode == 0
