@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.printable import storable
-from ..errors import OutcomeUnknownError, RunTakenOverError
+from ..errors import NotRecordedError, RunTakenOverError
 from ..jobs.state import avoidance as elsewhere
 from ..jobs.state.job import Job
 from ..jobs.state.recovery import Entry, Past
@@ -84,13 +84,11 @@ class Journal:
 
     @contextmanager
     def _reporting(self, done: str) -> Iterator[None]:
-        """Translate errors of SQLite to `OutcomeUnknownError`; call `on_lost` on a lost run."""
+        """Translate errors of SQLite to `NotRecordedError`; call `on_lost` on a lost run."""
         try:
             yield
         except sqlite3.Error as error:
-            raise OutcomeUnknownError(
-                f"the journal {self._path} cannot be {done}: {error}"
-            ) from error
+            raise NotRecordedError(f"the journal {self._path} cannot be {done}: {error}") from error
         except RunTakenOverError as lost:
             self.on_lost(lost)
             raise

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
-from ..errors import AbandonedError, OutcomeUnknownError
+from ..errors import AbandonedError, NotRecordedError, OutcomeUnknownError
 from ..model.clock import WaitingClock
 from ..model.plan import Action, Launch, Plan
 from ..model.resources import Pilot
@@ -167,7 +167,8 @@ class Fleet:
                 continue
             try:
                 act()
-            except AbandonedError:
+            except (AbandonedError, NotRecordedError):
+                # it says nothing about the site
                 raise
             except OutcomeUnknownError as error:
                 errors.append(error)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from doubles import SEAT, FakeSlurm, HandClock, site
 
-from snakemake_executor_plugin_osgpilot.errors import AbandonedError, NotSentError
+from snakemake_executor_plugin_osgpilot.errors import AbandonedError, NotRecordedError, NotSentError
 from snakemake_executor_plugin_osgpilot.journal.run_folder import RunFolder
 from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Launch, Plan
 from snakemake_executor_plugin_osgpilot.model.resources import PilotState
@@ -195,10 +195,11 @@ def test_every_site_is_asked_to_end_and_what_may_be_left_is_named(world):
     assert world.fleet.live_at("A")
 
 
-def test_an_interrupted_command_is_no_sign_that_a_site_is_down(world):
+@pytest.mark.parametrize("error", [AbandonedError("interrupted"), NotRecordedError("disk full")])
+def test_an_interrupted_command_or_a_full_disk_is_no_sign_that_a_site_is_down(world, error):
     world.fleet.apply(BOTH)
-    world.slurm["A"].fails = AbandonedError("interrupted")
-    with pytest.raises(AbandonedError):
+    world.slurm["A"].fails = error
+    with pytest.raises(type(error)):
         world.look()
     assert not world.fleet.left_alone
 
