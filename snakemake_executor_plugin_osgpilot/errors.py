@@ -9,6 +9,7 @@ OsgpilotError                    raised on purpose; one line of text that ends w
 │   └── NoApptainerError         it lacks Apptainer, without which no image can be made
 ├── OutcomeUnknownError          a request to Slurm or HTCondor failed: conclude nothing from it
 │   ├── NotSentError             it was not sent: nothing was done, it can be sent again
+│   ├── NotRecordedError         the journal cannot be read or written: nothing was sent
 │   └── AbandonedError           we did not wait for the answer
 ├── TryLaterError                Slurm rejected it and did nothing; it may succeed later
 ├── QueueFullError               the access point has no room for so many jobs: fewer, or later
@@ -58,6 +59,10 @@ class OutcomeUnknownError(OsgpilotError):
 
 class NotSentError(OutcomeUnknownError):
     """The question did not leave this machine, so that nothing was done."""
+
+
+class NotRecordedError(OutcomeUnknownError):
+    """The journal cannot be read or written now; what has to be in it first is not done."""
 
 
 class AbandonedError(OutcomeUnknownError):

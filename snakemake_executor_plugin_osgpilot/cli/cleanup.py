@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--site",
-    "site_file",
-    type=click.Path(path_type=Path),
-    help="Look where runs with this site file have their jobs and pilots, too.",
+    "site_list",
+    metavar="FILE",
+    help="Look where runs with this site file (or several, with commas between) have their jobs "
+    "and pilots, too.",
 )
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; removes only with --yes.")
-def cleanup(workdir: Path | None, site_file: Path | None, yes: bool, as_json: bool) -> None:
+def cleanup(workdir: Path | None, site_list: str | None, yes: bool, as_json: bool) -> None:
     """Remove what runs have left whose Snakemake is dead: jobs, pilots, job folders.
 
     Looks at the access point and the Slurm of this host, and at those that journals in the working
@@ -52,7 +53,7 @@ def cleanup(workdir: Path | None, site_file: Path | None, yes: bool, as_json: bo
     from ..run.cleanup import Cleaner
     from ..run.endpoints import Endpoints
 
-    given = (_place(site_file),) if site_file else ()
+    given = (_place(site_list),) if site_list else ()
     with attached(EchoHandler(err=as_json)), closing(Endpoints(getpass.getuser())) as grounds:
         cleaner = Cleaner(grounds, workdir, given)
         if as_json:
@@ -129,13 +130,13 @@ def _end(failed: list[str]) -> None:
         raise OutcomeUnknownError("; ".join(failed))
 
 
-def _place(site_file: Path) -> Place:
-    """Return where runs with this site file have their jobs and pilots."""
-    from ..config.site import load
+def _place(site_list: str) -> Place:
+    """Return where runs with these site files have their jobs and pilots."""
+    from ..config.sites import load_all, site_files
     from ..htcondor.factory import place_of
 
-    site = load(site_file)
-    return place_of(site, site.access_point)
+    sites = load_all(site_files(site_list))
+    return place_of(sites, sites[0].access_point)
 
 
 def _table(found: list[Leftovers], removable: list[Leftovers]) -> Table:

@@ -33,11 +33,11 @@ def _check_names(typed: str) -> list[str]:
 @click.command(short_help="Check all prerequisites of a run, with a test job.")
 @click.option(
     "--site",
-    "site_file",
-    type=click.Path(path_type=Path),
+    "site_list",
+    metavar="FILE",
     default="site.yaml",
     show_default=True,
-    help="Site file to check.",
+    help="Site file to check, or several with commas between.",
 )
 @click.option("--project", help="In place of $OSG_PROJECT_NAME and of the site file's.")
 @click.option("--access-point", help="In place of the site file's: a schedd's name, or `local`.")
@@ -89,30 +89,36 @@ def doctor(command: click.Context, /, **given: Any) -> None:
         checks = selected(only, probe=not given["no_probe"])
     except InputError as error:
         raise click.UsageError(str(error)) from error
-    context = _context(given)
+    contexts = _contexts(given)
     try:
         with _ending_on_signals():
             if given["mail"]:
-                _print_mail(context, checks)
+                _print_mail(contexts[0], checks)
                 return
-            found = _as_json(checks, context) if given["as_json"] else _as_lines(checks, context)
+            found = _as_json(checks, contexts) if given["as_json"] else _as_lines(checks, contexts)
     except KeyboardInterrupt:
         command.exit(130)
     finally:
-        context.close()
+        for context in contexts:
+            context.close()
     command.exit(exit_status(found))
 
 
-def _context(given: dict[str, Any]) -> CheckContext:
+def _contexts(given: dict[str, Any]) -> list[CheckContext]:
+    """Return the set-up of each site."""
+    from ..config.sites import site_files
     from ..doctor.context import CheckContext
 
-    return CheckContext(
-        given["site_file"],
-        given["project"],
-        given["access_point"],
-        given["workdir"] / ".snakemake",
-        given["probe_wait_s"],
-    )
+    return [
+        CheckContext(
+            file,
+            given["project"],
+            given["access_point"],
+            given["workdir"] / ".snakemake",
+            given["probe_wait_s"],
+        )
+        for file in site_files(given["site_list"])
+    ]
 
 
 @contextmanager
@@ -132,19 +138,19 @@ def _ending_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _as_json(checks: Sequence[Any], context: CheckContext) -> list[Finding]:
-    from ..doctor.checks import examine_all
+def _as_json(checks: Sequence[Any], contexts: Sequence[CheckContext]) -> list[Finding]:
+    from ..doctor.checks import examine_sites
     from ..doctor.findings import as_data
 
-    found = list(examine_all(checks, context, lambda names: None))
+    found = list(examine_sites(checks, contexts, lambda names: None))
     echo_json(as_data(found))
     return found
 
 
-def _as_lines(checks: Sequence[Any], context: CheckContext) -> list[Finding]:
+def _as_lines(checks: Sequence[Any], contexts: Sequence[CheckContext]) -> list[Finding]:
     from rich.text import Text
 
-    from ..doctor.checks import examine_all
+    from ..doctor.checks import examine_sites
     from ..doctor.findings import failures, summary
 
     console, found = terminal(), []
@@ -156,8 +162,8 @@ def _as_lines(checks: Sequence[Any], context: CheckContext) -> list[Finding]:
         console.print(text, soft_wrap=True)
 
     with console.status("") as line:
-        for finding in examine_all(
-            checks, context, lambda names: line.update(f"testing {', '.join(names)}")
+        for finding in examine_sites(
+            checks, contexts, lambda names: line.update(f"testing {', '.join(names)}")
         ):
             found.append(finding)
             show(finding)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..explain.facts import Explanation
     from ..explain.gather import Answers
     from ..jobs.state.events import Event
-    from ..journal.location import Place
+    from ..journal.location import Place, SlurmHost
     from ..pilots.state.lifecycle import Row
     from ..report.replay import ReplayedRun
 
@@ -76,17 +77,19 @@ def _ask(replayed: ReplayedRun) -> Answers:
     place, silent = place_of(replayed.life.get("place")), list[str]()
     rows = holds = None
     if any(not pilot.over for pilot in replayed.pilots.values()):
-        rows = _answer(lambda: _rows(place), silent)
+        answers = [_answer(partial(_rows, slurm), silent) for slurm in sorted(place.slurms)]
+        if any(answer is not None for answer in answers):
+            rows = {name: row for answer in answers for name, row in (answer or {}).items()}
     if any(job.state == "held" for job in replayed.jobs.values()):
         holds = _answer(lambda: _holds(place, replayed), silent)
     return Answers(rows, holds, tuple(silent))
 
 
-def _rows(place: Place) -> dict[str, Row]:
-    """Return the run's pilots in Slurm's queue."""
+def _rows(where: SlurmHost) -> dict[str, Row]:
+    """Return the user's pilots in the queue of a Slurm."""
     from ..run.endpoints import slurm_of
 
-    host, slurm = slurm_of(place.slurm)
+    host, slurm = slurm_of(where)
     try:
         return slurm.look()
     finally:

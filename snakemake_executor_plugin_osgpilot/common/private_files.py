@@ -13,6 +13,12 @@ def opener(path: str, flags: int) -> int:
     return os.open(path, flags, FILE_MODE)
 
 
+def append(path: Path, text: str) -> None:
+    """Append `text` to a file; a new file is private."""
+    with open(path, "a", encoding="utf-8", opener=opener) as file:
+        file.write(text)
+
+
 def write(path: Path, text: str) -> None:
     """Write `text` to a file; a new file is private."""
     with open(path, "w", encoding="utf-8", opener=opener) as file:

@@ -44,6 +44,8 @@ def _kinds(partition: Partition, site: Site) -> Iterator[Kind]:
             partition.gpus // parts,
         )
         walltimes_s = tuple(60 * minutes for minutes in partition.walltimes_min)
-        name = f"{_word(partition.name or 'default')}/{shape.cores}c"
-        yield Kind(PilotType(name, shape, walltimes_s), partition, memory_mb)
+        name = f"{site.offer_prefix}{_word(partition.name or 'default')}/{shape.cores}c"
+        price = 1.0 if site.cost_per_core_h is None else site.cost_per_core_h
+        offer = PilotType(name, shape, walltimes_s, site=site.resource, price=price)
+        yield Kind(offer, partition, memory_mb)
         parts *= 2

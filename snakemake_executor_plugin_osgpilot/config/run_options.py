@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..jobs.state.submission import QUEUED_MAX
 from ..model.identity import PilotSharing
-from ..model.resources import Policy
+from ..model.resources import Policy, SiteLimits
 from .pilot_types import kinds
-from .site import Site
+from .site import OwnLimits, Site
+from .sites import site_files
 
 if TYPE_CHECKING:
     from .settings import ExecutorSettings
@@ -60,7 +61,7 @@ class RunOptions:
     """
 
     project: str | None
-    site_file: Path
+    site_files: tuple[Path, ...]
     limits: Limits
     shared_folders: tuple[str, ...] = ()
     pilot_sharing: str | None = None
@@ -84,7 +85,7 @@ def options_of(settings: ExecutorSettings) -> RunOptions:
     """Return the options of the executor's `settings`. Raises `InputError`."""
     return RunOptions(
         settings.project,
-        Path(settings.site or ""),
+        site_files(settings.site),
         Limits(
             settings.max_pilots,
             settings.max_pending,
@@ -101,16 +102,27 @@ def options_of(settings: ExecutorSettings) -> RunOptions:
     )
 
 
-def policy_of(site: Site, limits: Limits) -> Policy:
-    """Return the policy of the planner for this site."""
+def policy_of(sites: Iterable[Site], limits: Limits) -> Policy:
+    """Return the policy of the planner for these sites."""
+    listed = tuple(sites)
     return Policy(
-        offers=tuple(kind.offer for kind in kinds(site)),
+        offers=tuple(kind.offer for site in listed for kind in kinds(site)),
         pilots_max=limits.pilots_max,
         pending_max=limits.pending_max,
         cores_max=limits.cores_max,
-        core_s_max=None if limits.core_h_max is None else 3600 * limits.core_h_max,
+        core_s_max=_core_s(limits.core_h_max),
         cost_weight=limits.cost_weight,
+        site_limits=tuple(_limits_of(site) for site in listed if site.limits != OwnLimits()),
     )
+
+
+def _limits_of(site: Site) -> SiteLimits:
+    own = site.limits
+    return SiteLimits(site.resource, own.max_pilots, own.max_cores, _core_s(own.max_core_hours))
+
+
+def _core_s(core_h: float | None) -> float | None:
+    return None if core_h is None else 3600 * core_h
 
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9_@+=.~-]+)+")

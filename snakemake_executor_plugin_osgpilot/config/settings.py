@@ -62,7 +62,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         metadata=_metadata(
             "FILE",
             "Site file (YAML): the Slurm cluster where pilots run; `osgpilot site init` writes "
-            "one. Required.",
+            "one. Several with commas between: pilots run at all of these sites. Required.",
             required=True,
         ),
     )
@@ -126,13 +126,16 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         default=20,
         metadata=_metadata(
             "PILOTS",
-            "Most pilots at the same time, pending ones included; 1 or more. [default: 20]",
+            "Most pilots at the same time, pending ones included, at all sites together; 1 or "
+            "more. [default: 20]",
         ),
     )
     max_pending: int = field(
         default=10,
         metadata=_metadata(
-            "PILOTS", "Most pilots that wait in Slurm's queue at a time; 1 or more. [default: 10]"
+            "PILOTS",
+            "Most pilots that wait in Slurm's queue (of each site) at a time; 1 or more. "
+            "[default: 10]",
         ),
     )
     max_cores: Optional[int] = field(

@@ -100,11 +100,21 @@ class Partition:
 
 
 @dataclass(frozen=True)
+class OwnLimits:
+    """Limits on the pilots of a run at this site (None: only those of the run)."""
+
+    max_pilots: int | None = None
+    max_cores: int | None = None
+    max_core_hours: float | None = None
+
+
+@dataclass(frozen=True)
 class Site:
     """A Slurm cluster where pilots run. `project` is the default of its runs.
 
-    `shared_folders` of the nodes are visible to jobs; they come from the run, not from the file.
-    Pilots are fixed if the file has `pilot.cores` instead of `partitions`.
+    `shared_folders` of the nodes are visible to jobs; they and the `offer_prefix` of the names of
+    its pilot types come from the run, not from the file. Pilots are fixed if the file has
+    `pilot.cores` instead of `partitions`.
     """
 
     site: str
@@ -122,6 +132,9 @@ class Site:
     shared_folders: tuple[str, ...] = ()
     project: str = ""
     has_fixed_pilots: bool = False
+    limits: OwnLimits = field(default_factory=OwnLimits)
+    cost_per_core_h: float | None = None
+    offer_prefix: str = ""
 
 
 def load(path: Path) -> Site:
@@ -164,7 +177,7 @@ def _site(content: dict[str, Any], path: Path) -> Site:
         return value
 
     image = content["image"]
-    names = ("site", "resource", "central_manager", "scratch", "project")
+    names = ("site", "resource", "central_manager", "scratch", "project", "cost_per_core_h")
     known = {k: content[k] for k in names if k in content}
     shared = {k: v for k, v in content.get("pilot", {}).items() if k in _SHARED_KEYS}
     site = Site(
@@ -178,6 +191,7 @@ def _site(content: dict[str, Any], path: Path) -> Site:
         condor={k: str(v) for k, v in content.get("condor", {}).items()},
         access_point=RemoteSchedd(**there) if (there := content.get("access_point")) else None,
         has_fixed_pilots="partitions" not in content,
+        limits=OwnLimits(**content.get("limits", {})),
     )
     _check(site, path)
     return site

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..config.sites import load_all
 from ..errors import InputError, OsgpilotError
 from . import local_checks as setup
 from . import probe
 from . import remote_checks as places
 from .context import CheckContext, Skipped
-from .findings import Finding, of_error, untested
+from .findings import Finding, of_error, ok, untested
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ CHECKS = (
 )
 NAMES = tuple(check.name for check in CHECKS)
 
+OF_A_SITE = ("site-file", "slurm", "limits", "token", "image", NODE)
+"""Checks that each site of several needs; the others are made once."""
+
 
 def selected(only: Sequence[str], *, probe: bool) -> tuple[Check, ...]:
     """Return the checks to run. Raises `InputError` for an unknown name."""
@@ -63,6 +67,35 @@ def examine(check: Check, context: CheckContext) -> list[Finding]:
     except Exception as error:
         # a defect of one check must not hide what the others found
         return [untested(check.name, f"the check broke: {type(error).__name__}: {error}")]
+
+
+def examine_sites(
+    checks: Sequence[Check], contexts: Sequence[CheckContext],
+    at_work: Callable[[Sequence[str]], None],
+) -> Iterator[Finding]:  # fmt: skip
+    """Run the checks for each site, one site after the other; see `examine_all`.
+
+    Of several sites, each finding names the site file, and the first one is whether they can serve
+    one run.
+    """
+    if len(contexts) == 1:
+        yield from examine_all(checks, contexts[0], at_work)
+        return
+    if any(check.name == "site-file" for check in checks):
+        yield _together(contexts)
+    for number, context in enumerate(contexts):
+        wanted = [check for check in checks if not number or check.name in OF_A_SITE]
+        for each in examine_all(wanted, context, at_work):
+            yield replace(each, what=f"{context.site_file}: {each.what}")
+
+
+def _together(contexts: Sequence[CheckContext]) -> Finding:
+    files = [context.site_file for context in contexts]
+    try:
+        sites = load_all(files)
+    except OsgpilotError as error:
+        return of_error("site-file", error)
+    return ok("site-file", f"{len(files)} sites: {', '.join(site.resource for site in sites)}")
 
 
 def examine_all(

@@ -23,7 +23,7 @@ from ..common.redact import Redactor
 from ..common.snakemake_compat import WorkflowProxy, keep_groups_apart
 from ..common.snakemake_types import AnyJob, Executor, SnakemakeLogger, Workflow
 from ..config.project import choose
-from ..config.site import load
+from ..config.sites import load_all, of_plain_jobs, project_of, site_files
 from ..errors import InputError, OsgpilotError
 from ..journal.run_folder import core_s_seen
 from ..monitoring.console import SnakemakeHandler
@@ -87,7 +87,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
     def _find_routes(self) -> RuleRouter:
         settings = self.workflow.executor_settings
         routes_of = router_factory(self.workflow)
-        own = load(Path(settings.site or "")).project
+        own = project_of(load_all(site_files(settings.site)))
         main = self._ospool(choose(settings.project, os.environ, own))
         return routes_of(main.run.scaling.policy, main.run.seat)
 
@@ -108,7 +108,8 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         lane = (where.value, "", "")
         if lane not in self._lanes:
             if where is Where.SLURM:
-                options = load(Path(self.workflow.executor_settings.site)).slurm
+                sites = load_all(site_files(self.workflow.executor_settings.site))
+                options = of_plain_jobs(sites).slurm
                 made = fallback.plain_slurm(self.workflow, self.logger, options)
             else:
                 made = fallback.on_this_machine(self.workflow, self.logger)
@@ -278,7 +279,8 @@ def router_factory(workflow: Workflow) -> Callable[[Policy, RunIdentity], RuleRo
     offload = Offload(settings.offload)
     where, takes_any = fallback.choose(settings.fallback)
     cores = fallback.local_cores(workflow)
-    constraints = {each.constraint for each in load(Path(settings.site or "")).partitions}
+    plain = of_plain_jobs(load_all(site_files(settings.site)))
+    constraints = {each.constraint for each in plain.partitions}
     seen_core_s = core_s_seen(Path.cwd())
 
     def routes_of(policy: Policy, seat: RunIdentity) -> RuleRouter:

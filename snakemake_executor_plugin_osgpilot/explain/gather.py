@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from ..jobs.state.events import Event
-from ..journal.location import Place
+from ..journal.location import Place, SiteLocation
 from ..model.plan import Refusal
-from ..model.resources import PilotType, Policy, Shape
+from ..model.resources import PilotType, Policy, Shape, SiteLimits
 from ..model.upcoming import RuleAhead
 from ..pilots.state.lifecycle import Row, Seen
 from ..report.entities import Job, Pilot
@@ -58,7 +58,9 @@ def _upcoming(listed: Iterable[Mapping[str, Any]]) -> dict[str, RuleAhead]:
 
 def place_of(line: Mapping[str, Any] | None) -> Place:
     """Return where a run has its jobs and pilots; its host if the history does not have it."""
-    return _known(Place, line or {})
+    known = dict(line or {})
+    others = tuple(_known(SiteLocation, each) for each in known.pop("others", ()))
+    return replace(_known(Place, known), others=others)
 
 
 def policy_of(line: Mapping[str, Any] | None) -> Policy | None:
@@ -68,7 +70,8 @@ def policy_of(line: Mapping[str, Any] | None) -> Policy | None:
     offers = tuple(
         _known(PilotType, {**offer, "shape": Shape(**offer["shape"])}) for offer in line["offers"]
     )
-    return _known(Policy, {**line, "offers": offers})
+    own = tuple(_known(SiteLimits, limits) for limits in line.get("site_limits", ()))
+    return _known(Policy, {**line, "offers": offers, "site_limits": own})
 
 
 def _known(kind: type[_Made], line: Mapping[str, Any]) -> _Made:

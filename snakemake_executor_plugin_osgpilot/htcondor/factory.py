@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..common.names import safe_name
 from ..config.site import OSPOOL, RemoteSchedd, Site
-from ..journal.location import Place
+from ..journal.location import Place, SiteLocation
 from ..journal.run_folder import RunFolder
 from ..model.clock import Clock
 from ..model.identity import RunIdentity
@@ -50,10 +51,26 @@ def access_point_of(
     return RemoteAccessPoint(identity, path, manager, address, clock, there.poll_s)
 
 
-def place_of(site: Site, there: RemoteSchedd | None, folder: str = "") -> Place:
-    """Return the place of a run's jobs and pilots; `folder` as in `Place`."""
-    queue = ("", "") if there is None else (there.schedd, there.collector or _manager(site))
-    return Place(os.uname().nodename, *queue, site.slurm.ssh, folder, cluster=site.slurm.cluster)
+def place_of(
+    sites: Sequence[Site], there: RemoteSchedd | None, folders: Mapping[str, str] | None = None
+) -> Place:
+    """Return the place of a run's jobs and pilots; `folders` are those of its pilots on clusters
+    behind SSH, by resource.
+    """
+    queue = ("", "") if there is None else (there.schedd, there.collector or _manager(sites[0]))
+    first, *others = (
+        SiteLocation(
+            site.resource,
+            site.slurm.ssh,
+            site.slurm.cluster,
+            (folders or {}).get(site.resource, ""),
+        )
+        for site in sites
+    )
+    return Place(
+        os.uname().nodename, *queue, first.ssh, first.folder,
+        cluster=first.cluster, site=first.site, others=tuple(others),
+    )  # fmt: skip
 
 
 def _manager(site: Site) -> str:

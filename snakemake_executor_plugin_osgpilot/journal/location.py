@@ -22,13 +22,30 @@ class SlurmHost:
 
 
 @dataclass(frozen=True)
+class SiteLocation:
+    """Location of the pilots at one site: Slurm's host `ssh` (empty: that of the run) and the
+    `cluster` there; the files of the pilots are there in `folder`.
+    """
+
+    site: str = ""
+    ssh: str = ""
+    cluster: str = ""
+    folder: str = ""
+
+    @property
+    def slurm(self) -> SlurmHost:
+        """Where its Slurm is."""
+        return SlurmHost(self.ssh, self.cluster)
+
+
+@dataclass(frozen=True)
 class Place:
     """Location of the jobs and pilots of a run, as seen from `host` (empty: unknown).
 
     An access point is identified by its `schedd` and the `collector` of that (no schedd: the one of
-    `host`), Slurm by the host `ssh` (empty: `host`) and the `cluster` there; the files of the
-    pilots are there in `folder`. The access point of `host` writes outputs to `home`, the working
-    folder (empty: unknown, or outputs are fetched).
+    `host`). `site`, `ssh`, `cluster` and `folder` are those of the first site with pilots, and
+    `others` the further ones; see `sites`. The access point of `host` writes outputs to `home`,
+    the working folder (empty: unknown, or outputs are fetched).
     """
 
     host: str = ""
@@ -38,15 +55,31 @@ class Place:
     folder: str = ""
     home: str = ""
     cluster: str = ""
+    site: str = ""
+    others: tuple[SiteLocation, ...] = ()
+
+    @property
+    def sites(self) -> tuple[SiteLocation, ...]:
+        """The pilots at each site, at least one."""
+        return (SiteLocation(self.site, self.ssh, self.cluster, self.folder), *self.others)
+
+    @property
+    def slurms(self) -> frozenset[SlurmHost]:
+        """Where the Slurms of its sites are."""
+        return frozenset(site.slurm for site in self.sites)
 
     def differs(self, other: Place) -> str:
         """Return what of `other` cannot be reached from here, empty if all can."""
         is_own = "" in (self.host, other.host) or self.host == other.host
         if self.queue != other.queue or not (is_own or other.schedd):
             return f"its jobs are at the access point {other.schedd or f'of {other.host}'}"
-        if self.slurm != other.slurm or not (is_own or other.ssh):
-            cluster = f", cluster {other.cluster}" if other.cluster else ""
-            return f"its pilots are in the Slurm of {other.ssh or other.host}{cluster}"
+        for site in other.sites:
+            if site.slurm not in self.slurms or not (is_own or site.ssh):
+                cluster = f", cluster {site.cluster}" if site.cluster else ""
+                return f"its pilots are in the Slurm of {site.ssh or other.host}{cluster}"
+        if self.others and not other.others:
+            # pilot types of several sites have other names, by which jobs may be pinned to them
+            return "its jobs and pilots are of one site alone"
         if other.home and self.home != other.home:
             return f"its jobs write their outputs to {other.home}"
         return ""
@@ -56,11 +89,6 @@ class Place:
         """Schedd and collector, which identify the access point."""
         return self.schedd, self.collector
 
-    @property
-    def slurm(self) -> SlurmHost:
-        """Where its Slurm is."""
-        return SlurmHost(self.ssh, self.cluster)
-
     def is_visible_from(
         self, host: str, queues: Collection[tuple[str, str]], slurms: Collection[SlurmHost]
     ) -> bool:
@@ -68,8 +96,8 @@ class Place:
         is_own = self.host in ("", host)
         return (
             self.queue in queues
-            and self.slurm in slurms
-            and (is_own or bool(self.schedd and self.ssh))
+            and all(slurm in slurms for slurm in self.slurms)
+            and (is_own or bool(self.schedd and all(slurm.ssh for slurm in self.slurms)))
         )
 
 

@@ -132,6 +132,7 @@ def _pilot(pilot: Pilot, now_s: float) -> dict[str, Any]:
         "allocation": pilot.allocation_id,
         "state": pilot.state.value,
         "node": pilot.node,
+        "site": pilot.site,
         "cores": pilot.shape.cores,
         "charged_cores": pilot.charged_cores,
         "memory_mb": pilot.shape.memory_mb,

@@ -13,16 +13,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..common.printable import storable
-from ..errors import OutcomeUnknownError, RunTakenOverError
+from ..errors import NotRecordedError, RunTakenOverError
 from ..jobs.state import avoidance as elsewhere
 from ..jobs.state.job import Job
 from ..jobs.state.recovery import Entry, Past
 from ..model.identity import PilotSharing, RunIdentity
 from ..model.resources import JobClass, Pilot, PilotState, Shape
 from .holder import RunOwner
-from .location import Place
+from .location import Place, SiteLocation
 from .schema import connect, create, damaged, unusable
 
 
@@ -83,13 +84,11 @@ class Journal:
 
     @contextmanager
     def _reporting(self, done: str) -> Iterator[None]:
-        """Translate errors of SQLite to `OutcomeUnknownError`; call `on_lost` on a lost run."""
+        """Translate errors of SQLite to `NotRecordedError`; call `on_lost` on a lost run."""
         try:
             yield
         except sqlite3.Error as error:
-            raise OutcomeUnknownError(
-                f"the journal {self._path} cannot be {done}: {error}"
-            ) from error
+            raise NotRecordedError(f"the journal {self._path} cannot be {done}: {error}") from error
         except RunTakenOverError as lost:
             self.on_lost(lost)
             raise
@@ -202,7 +201,7 @@ class Journal:
         """Location of jobs and pilots of this run; its own host if nothing was recorded."""
         text = self._read("SELECT place FROM run")[0][0]
         with self._understanding():
-            return Place(**json.loads(text)) if text else Place()
+            return _place(json.loads(text)) if text else Place()
 
     @property
     def is_finished(self) -> bool:
@@ -287,6 +286,11 @@ def _past(identity: str, failed_on: str, text: str) -> Past:
     place = elsewhere.Place(*json.loads(failed_on)) if failed_on else None
     more = {"job_class": _decoded(content["job_class"]), "identity": identity, "failed_on": place}
     return Past(**content | more)
+
+
+def _place(content: dict[str, Any]) -> Place:
+    others = tuple(SiteLocation(**each) for each in content.pop("others", ()))
+    return Place(**content, others=others)
 
 
 def _pilot_text(pilot: Pilot) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 from typing import NamedTuple
 
 MEMORY_QUANTUM_MB = 128
@@ -115,17 +116,20 @@ class PilotState(Enum):
 
 @dataclass(frozen=True)
 class PilotType:
-    """A type of pilot that the site can start; the name is PARTITION/SHAPE.
+    """A type of pilot that a site can start; the name is PARTITION/SHAPE, or SITE:PARTITION/SHAPE
+    if the run has several sites.
 
     `shape` is available to jobs, `walltimes_s` are the possible walltimes in increasing order.
     `allocated_cores` is what Slurm gives such a pilot, which may be more than it asks for (0: not
-    known).
+    known). `price` is the cost of a core-hour at its `site`, in the unit of the site files.
     """
 
     name: str
     shape: Shape
     walltimes_s: tuple[int, ...]
     allocated_cores: int = 0
+    site: str = ""
+    price: float = 1.0
 
     @property
     def charged_cores(self) -> int:
@@ -145,7 +149,7 @@ class Pilot:
     `asked_s`. `since_s` is when it entered its state, `started_s` and `ended_s` are the
     allocation's times, `ends_s` is when Slurm ends it (None before it runs). `unneeded_since_s` is
     set while no plan has a use for it. `failure` is the reason for a failure, Slurm's or ours.
-    `allocated_cores` is what Slurm gave it, 0 before it is known.
+    `allocated_cores` is what Slurm gave it, 0 before it is known. `site` is where it was requested.
     """
 
     name: str
@@ -165,6 +169,7 @@ class Pilot:
     failure: str = ""
     absent_looks: int = 0
     allocated_cores: int = 0
+    site: str = ""
 
     @property
     def charged_cores(self) -> int:
@@ -173,12 +178,23 @@ class Pilot:
 
 
 @dataclass(frozen=True)
+class SiteLimits:
+    """Limits on the pilots at one site (None: no limit), besides those of all together."""
+
+    site: str
+    pilots_max: int | None = None
+    cores_max: int | None = None
+    core_s_max: float | None = None
+
+
+@dataclass(frozen=True)
 class Policy:
     """User limits and cost/speed preference.
 
     `cost_weight` weighs core-hours against time, see `scaling.planner.target_size`; `core_s_max`
     limits the total charge (None: no limit). `life_taken_s` is the part of a pilot's walltime that
-    boot and orderly shutdown take. `launches_max` limits the launches of one plan.
+    boot and orderly shutdown take. `launches_max` limits the launches of one plan. `pending_max`
+    holds for the queue of each site.
     """
 
     offers: tuple[PilotType, ...]
@@ -191,6 +207,17 @@ class Policy:
     patience_s: float = 60.0
     stale_s: float = 60.0
     launches_max: int = 3
+    site_limits: tuple[SiteLimits, ...] = ()
+
+    @cached_property
+    def limits_of(self) -> Mapping[str, SiteLimits]:
+        """The limits of sites that have some, by site."""
+        return {limits.site: limits for limits in self.site_limits}
+
+    @cached_property
+    def sites(self) -> tuple[str, ...]:
+        """The sites, in the order of their pilot types."""
+        return tuple(dict.fromkeys(offer.site for offer in self.offers))
 
     def with_allocated(self, cores: Mapping[str, int]) -> Policy:
         """Return the policy with what Slurm gives pilots, by the name of their type."""

@@ -45,26 +45,34 @@ class Gate(NamedTuple):
 
 @dataclass(frozen=True)
 class Commitment:
-    """Use of the limits by pilots; grows with every admitted launch."""
+    """Use of the limits by pilots, in total and `by_site`; grows with every admitted launch."""
 
     pilots: int = 0
     pending: int = 0
     cores: int = 0
     core_s: float = 0.0
     launched: int = 0
+    by_site: Mapping[str, Commitment] = field(default_factory=dict)
+
+    def at(self, site: str) -> Commitment:
+        """Return the part of it at a site; all of it if the site has no name."""
+        return self.by_site.get(site, Commitment()) if site else self
 
     def plus(self, offer: PilotType, walltime_s: int, count: int) -> Commitment:
         """Return this with `count` more pilots."""
         cores = offer.charged_cores * count
-        return self + Commitment(count, count, cores, cores * walltime_s, count)
+        more = Commitment(count, count, cores, cores * walltime_s, count)
+        return self + replace(more, by_site={offer.site: more} if offer.site else {})
 
     def __add__(self, other: Commitment) -> Commitment:
+        sites = sorted(self.by_site.keys() | other.by_site.keys())
         return Commitment(
             self.pilots + other.pilots,
             self.pending + other.pending,
             self.cores + other.cores,
             self.core_s + other.core_s,
             self.launched + other.launched,
+            {site: self.at(site) + other.at(site) for site in sites},
         )
 
 
@@ -77,6 +85,8 @@ class Snapshot:
     `chain` the longest chain of unfinished jobs. `gates` limits launches of failing pilot types,
     `blocked` has pilots that get no more jobs, with the reason. `others` is the use of pilots by
     jobs of other runs, `elsewhere` the use of the limits by other runs of the same workflow.
+    `silent` are sites whose Slurm has not answered for a while; nothing is decided about the pilots
+    there, and those in `unconfirmed`, which the pool does not show either, do not count as supply.
     """
 
     now_s: float
@@ -92,6 +102,8 @@ class Snapshot:
     looked_s: float | None = None
     others: Mapping[str, Shape] = field(default_factory=dict)
     elsewhere: Commitment = Commitment()
+    silent: frozenset[str] = frozenset()
+    unconfirmed: frozenset[str] = frozenset()
 
     def after(self, launches: Iterable[Launch], policy: Policy) -> Snapshot:
         """Return the snapshot with the pilots of `launches` in Slurm's queue."""
@@ -106,6 +118,7 @@ class Snapshot:
                 asked_s=self.now_s,
                 since_s=self.now_s,
                 allocated_cores=offers[launch.offer].allocated_cores,
+                site=offers[launch.offer].site,
             )
             for number, launch in enumerate(launches, len(self.pilots))
         )

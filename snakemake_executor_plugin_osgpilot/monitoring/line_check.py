@@ -99,15 +99,24 @@ def _these(names: Iterable[str], check: Check) -> dict[str, Check]:
 
 
 _SHAPE = {**_these(Shape._fields, _count), "cores": _cores}
-_LIMITS = _these((each.name for each in fields(Policy) if each.name != "offers"), _number)
+_PARTS = ("offers", "site_limits")
+_LIMITS = _these((each.name for each in fields(Policy) if each.name not in _PARTS), _number)
 _POLICY = _has(
-    {**_LIMITS, "cores_max": _maybe(_count), "core_s_max": _maybe(_number)},
+    {
+        **_LIMITS,
+        "cores_max": _maybe(_count),
+        "core_s_max": _maybe(_number),
+        "site_limits": _each(_has(site=_text)),
+    },
     offers=_each(
         _has(name=_text, shape=_has(**_SHAPE), walltimes_s=_entry(_number, rest=_number)),
     ),
 )
 _HOLDER = _has(host=_text, boot=_text, space=_text, pid=_count, started=_text, since_s=_number)
-_PLACE = _has({**_these(("host", "schedd", "collector", "ssh", "folder"), _text)})
+_FLEET = _these(("ssh", "folder", "cluster", "site"), _text)
+_PLACE = _has(
+    {**_these(("host", "schedd", "collector"), _text), **_FLEET, "others": _each(_has(_FLEET))}
+)
 _DECIDED = _has(action=_text, count=_count, reason=_text)
 _REFUSED = _has(count=_count, rule=_text, reason=_text)
 _ETA = _has(low_s=_number, high_s=_number, serving=_flag, unknown=_each(_text))
@@ -142,6 +151,7 @@ _KINDS: dict[str, Check] = {
     "waiting": _has(**_jobs(_number, _text, rest=_number)),
     "failed": _has(at_s=_number, job=_text, text=_text),
     "pilot": _has(
+        {"site": _text},
         shape=_has(**_SHAPE),
         **_these(("name", "allocation_id", "node", "offer", "state", "pending_reason", "failure"),
                  _text),

@@ -17,7 +17,7 @@ from ..journal.process import this_process
 from ..model.clock import Clock
 from ..model.identity import RunIdentity
 from ..model.resources import Pilot, Policy
-from ..pilots.manager import PilotManager
+from ..pilots.fleet import Fleet
 from ..scaling.autoscaler import Autoscaler, ScalingDecision
 from ..scaling.planner.eta import Eta
 from . import records as lines
@@ -38,7 +38,7 @@ class HistoryRecorder:
 
     history: History
     queue: JobManager
-    fleet: PilotManager
+    fleet: Fleet
     scaling: Autoscaler
     clock: Clock
     redact: Redactor = field(default_factory=Redactor)

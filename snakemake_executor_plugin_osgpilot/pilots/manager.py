@@ -31,8 +31,18 @@ def jitter() -> float:
     return random.uniform(0.5, 1.5)
 
 
+class PilotNumbers:
+    """The highest number of a pilot of a run so far, shared by its sites."""
+
+    last = 0
+
+    def seen(self, number: int) -> None:
+        """Give no pilot this number any more, or a lower one."""
+        self.last = max(self.last, number)
+
+
 class PilotManager:
-    """All pilots of one run, by name. Used by one thread at a time.
+    """All pilots of one run at one site, by name. Used by one thread at a time.
 
     `record` writes pilots to the journal before they are submitted; `chance` is for the circuit
     breakers.
@@ -42,12 +52,14 @@ class PilotManager:
         self, slurm: Slurm, clock: WaitingClock, requests: PilotRequests,
         record: Callable[[Iterable[Pilot]], None] | None = None,
         chance: Callable[[], float] = jitter,
+        numbers: PilotNumbers | None = None,
     ) -> None:  # fmt: skip
         self._slurm = slurm
         self._clock = clock
         self._requests = requests
         self._record = record
-        self._count = requests.last_number()
+        self._numbers = numbers or PilotNumbers()
+        self._numbers.seen(requests.last_number())
         self._interrupted: set[str] = set()
         self._changes: list[StateChange] = []
         self._inventory = PilotInventory(requests.offers, chance, shared=requests.shared)
@@ -57,12 +69,21 @@ class PilotManager:
         """Restore the pilots of a previous session; the next `look` updates their states."""
         for pilot in pilots:
             self._inventory.put(replace(pilot, absent_looks=0))
-            self._count = max(self._count, int(pilot.name.rpartition("-")[2]))
+            self._numbers.seen(int(pilot.name.rpartition("-")[2]))
         self.health.know(pilot.offer for pilot in self.pilots)
 
     @property
     def pilots(self) -> tuple[Pilot, ...]:
         return self._inventory.pilots
+
+    @property
+    def offers(self) -> Iterable[str]:
+        """The names of its pilot types."""
+        return self._requests.offers.keys()
+
+    def has(self, name: str) -> bool:
+        """Return True if this is the name of one of its pilots."""
+        return name in self._inventory
 
     @property
     def shared(self) -> bool:
@@ -210,10 +231,12 @@ class PilotManager:
 
     def _new_pilot(self, name: str, action: Launch) -> Pilot:
         now_s = self._clock.now_s()
+        offer = self._requests.offers[action.offer]
         return Pilot(
             name,
-            self._requests.offers[action.offer].shape,
-            offer=action.offer,
+            offer.shape,
+            offer=offer.name,
+            site=offer.site,
             walltime_s=action.walltime_s,
             asked_s=now_s,
             since_s=now_s,
@@ -224,12 +247,13 @@ class PilotManager:
         return replace(self._requests.allocation(pilot), exclude=exclude)
 
     def _launch(self, action: Launch) -> None:
-        name = self._requests.name(self._count + 1)
+        number = self._numbers.last + 1
+        name = self._requests.name(number)
         pilot = self._new_pilot(name, action)
         allocation = self._allocation(pilot)
         if self._record:
             self._record([pilot])
-        self._count += 1
+        self._numbers.seen(number)
         self._inventory.put(pilot)
         try:
             allocation_id = self._submit(allocation)

@@ -20,6 +20,7 @@ from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
 from ..common.system_clock import SystemClock
 from ..config.project import choose
 from ..config.run_options import options_of
+from ..config.sites import project_of
 from ..errors import OsgpilotError
 from ..executor.dag_lookahead import Lookahead
 from ..executor.dispatcher import router_factory
@@ -118,7 +119,8 @@ class _Look:
     def project(self, name: str) -> ProjectPreview:
         """Return the plan for the rules that `name` pays for (empty: the run's own)."""
         ground = self.ground
-        project = choose(name, os.environ, ground.site.project) if name else ground.seat.project
+        own = project_of(ground.sites)
+        project = choose(name, os.environ, own) if name else ground.seat.project
         folder = RunFolder(Path(self.workflow.persistence.path).absolute() / "osgpilot" / RUN)
         seat = replace(ground.seat, project=project, run=RUN)
         access_point = ground.access_point(seat, folder)
@@ -127,10 +129,10 @@ class _Look:
         sampler = self._sampler(name, access_point)
         ready = self._ready(name)
         waiting = self._waiting(sampler, ready)
-        slurm = SlurmVerdicts(ground.cluster, seat, folder)
+        slurm = SlurmVerdicts(ground.clusters, seat, folder)
         estimates = Estimates()
         if ready or self._later(name, ready):
-            estimates = estimates.with_hints(slurm.hints(ground.policy.offers))
+            estimates = estimates.with_hints(slurm.hints(ground.policy))
         snapshot = self._snapshot(sampler, ready, waiting, name)
         policy = ground.policy.with_allocated(slurm.cores())
         rehearsal = rehearse(snapshot, estimates, policy, LOOK_SOONEST_S)

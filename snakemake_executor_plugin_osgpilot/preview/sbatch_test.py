@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..journal.run_folder import RunFolder
 from ..model.identity import RunIdentity
-from ..model.resources import Pilot, PilotType
+from ..model.resources import Pilot, Policy
 from ..pilots.parameters import SCRIPT, script
 from ..pilots.requests import SiteRequests
-from ..scaling.autoscaler import HINTS_MAX
+from ..scaling.autoscaler import worth_a_hint
 from ..slurm import commands
 from ..slurm.client import SlurmClient
 from ..slurm.cluster import Cluster
@@ -19,19 +19,20 @@ from .result import Verdict
 
 
 class SlurmVerdicts:
-    """Tests pilots of a run in `folder` with `sbatch --test-only`."""
+    """Tests pilots of a run in `folder` with `sbatch --test-only`, each at its site."""
 
-    def __init__(self, cluster: Cluster, seat: RunIdentity, folder: RunFolder) -> None:
-        there = cluster.folder(folder)
-        self._site = cluster.site
-        self._path: Path = there.path / SCRIPT
-        self._client = SlurmClient(cluster.host, cluster.user, cluster.site.slurm, self._path)
-        self._requests = SiteRequests(cluster.site, seat, there)
+    def __init__(self, clusters: Iterable[Cluster], seat: RunIdentity, folder: RunFolder) -> None:
+        self._tests: dict[str, _Test] = {}
+        for cluster in clusters:
+            there = cluster.folder(folder)
+            requests = SiteRequests(cluster.site, seat, there)
+            test = _Test(cluster, requests, there.path / SCRIPT)
+            self._tests |= dict.fromkeys(requests.offers, test)
         self._known: dict[tuple[str, int], Verdict] = {}
 
-    def hints(self, offers: Iterable[PilotType]) -> dict[str, float]:
+    def hints(self, policy: Policy) -> dict[str, float]:
         """Return the waits that Slurm estimates, by offer, as a run queries them at its start."""
-        asked = [(offer.name, offer.walltimes_s[0]) for offer in list(offers)[:HINTS_MAX]]
+        asked = [(offer.name, offer.walltimes_s[0]) for offer in worth_a_hint(policy)]
         found = ((name, self._verdict(name, walltime_s).wait_s) for name, walltime_s in asked)
         return {name: wait_s for name, wait_s in found if wait_s is not None}
 
@@ -49,16 +50,27 @@ class SlurmVerdicts:
 
     def _verdict(self, offer: str, walltime_s: int) -> Verdict:
         if (offer, walltime_s) not in self._known:
-            self._known[offer, walltime_s] = self._ask(offer, walltime_s)
+            self._known[offer, walltime_s] = self._tests[offer].ask(offer, walltime_s)
         return self._known[offer, walltime_s]
 
-    def _ask(self, offer: str, walltime_s: int) -> Verdict:
-        name, shape = self._requests.name(1), self._requests.offers[offer].shape
+
+@dataclass(frozen=True)
+class _Test:
+    """Tests pilots at one site; `path` is that of their script there."""
+
+    cluster: Cluster
+    requests: SiteRequests
+    path: Path
+
+    def ask(self, offer: str, walltime_s: int) -> Verdict:
+        cluster, options = self.cluster, self.cluster.site.slurm
+        client = SlurmClient(cluster.host, cluster.user, options, self.path)
+        name, shape = self.requests.name(1), self.requests.offers[offer].shape
         pilot = Pilot(name, shape, offer=offer, walltime_s=walltime_s)
-        allocation = self._requests.allocation(pilot)
+        allocation = self.requests.allocation(pilot)
         # a pilot's folder is made with its files; this one has none
         anywhere = replace(allocation, folder=Path("/tmp"))
-        accepted, said, expected = self._client.verdict(anywhere, script())
+        accepted, said, expected = client.verdict(anywhere, script())
         wait_s, cores = expected or (None, 0)
-        argv = commands.sbatch(allocation, self._site.slurm, self._path)
+        argv = commands.sbatch(allocation, options, self.path)
         return Verdict(offer, shape, accepted, said, wait_s, cores, tuple(argv), allocation.files)

@@ -120,6 +120,7 @@ class Pilot:
     ended_s: float | None = None
     moves: dict[str, float] = field(default_factory=dict)
     allocated_cores: int = 0
+    site: str = ""
 
     @property
     def charged_cores(self) -> int:

@@ -213,6 +213,7 @@ class ReplayedRun:
         ):  # fmt: skip
             setattr(pilot, fact, line[fact])
         pilot.allocated_cores = line.get("allocated_cores", 0)
+        pilot.site = line.get("site", "")
         since_s = line["since_s"]
         pilot.moves[pilot.state] = min(since_s, pilot.moves.get(pilot.state, since_s))
         if name in self._served:

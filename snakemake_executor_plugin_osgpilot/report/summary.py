@@ -13,6 +13,9 @@ from ..scaling.planner.eta import Eta
 from .entities import Pilot
 from .replay import ReplayedRun
 
+ENDED = ("done", "failed", "cancelled")
+"""The states of a pilot that has ended."""
+
 STATES = ("waiting", "running", "held", "done", "failed", "cancelled")
 
 
@@ -67,6 +70,16 @@ class PilotView:
     for_s: float
     left_s: float | None
     why: str
+    site: str = ""
+
+
+@dataclass(frozen=True)
+class SiteView:
+    """The pilots at a site: all, those that have not ended, and what was charged for them."""
+
+    pilots: int
+    live: int
+    charged_core_h: float
 
 
 @dataclass(frozen=True)
@@ -130,6 +143,7 @@ class View:
     decisions: list[Decision]
     failures: list[FailureView]
     is_full: bool = False
+    sites: dict[str, SiteView] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """Return all of it for JSON."""
@@ -178,6 +192,7 @@ def view(replayed: ReplayedRun, now_s: float, *, alive: bool) -> View:
         decisions=_decisions(replayed),
         failures=_failures(replayed),
         is_full=replayed.is_full,
+        sites=_sites(pilots),
     )
 
 
@@ -271,7 +286,22 @@ def _pilot(pilot: Pilot, replayed: ReplayedRun, at_s: float) -> PilotView:
         for_s=max(0.0, at_s - since_s),
         left_s=max(0.0, pilot.ends_s - at_s) if runs and pilot.ends_s is not None else None,
         why=pilot.pending_reason if pilot.waits else pilot.failure,
+        site=pilot.site,
     )
+
+
+def _sites(pilots: list[PilotView]) -> dict[str, SiteView]:
+    by_site: dict[str, list[PilotView]] = {}
+    for pilot in pilots:
+        by_site.setdefault(pilot.site, []).append(pilot)
+    return {
+        site: SiteView(
+            len(there),
+            sum(pilot.state not in ENDED for pilot in there),
+            sum(pilot.charged_s * pilot.charged_cores for pilot in there) / 3600,
+        )
+        for site, there in sorted(by_site.items())
+    }
 
 
 def makespan(replayed: ReplayedRun, at_s: float) -> float:

@@ -14,9 +14,8 @@ from ..common.counting import count_of
 from ..common.durations import duration, rough
 from ..common.printable import one_line
 from ..common.times import clock
-from .summary import STATES, FailureView, PilotView, RunState, View
+from .summary import ENDED, STATES, FailureView, PilotView, RunState, View
 
-ENDED = ("done", "failed", "cancelled")
 STYLES = {"ready": "green", "booting": "yellow", "pending": "cyan", "draining": "blue",
           "failed": "red"}  # fmt: skip
 STATE_STYLES = {RunState.RUNNING: "green", RunState.DONE: "bold green", RunState.DETACHED: "bold"}
@@ -31,7 +30,8 @@ WIDE = 72
 FOR_WIDE = ("cores", "memory MB", "core-hours")
 FULL = "the history of this run has reached its limit: what came later is not shown"
 PILOT_COLUMNS = (
-    "Slurm job", "state", "for", "node", "cores", "busy", "memory MB", "left", "core-hours", "why",
+    "site", "Slurm job", "state", "for", "node", "cores", "busy", "memory MB", "left",
+    "core-hours", "why",
 )  # fmt: skip
 """Maximum number of decisions and failures shown."""
 
@@ -105,6 +105,8 @@ def _figures(view: View) -> Table:
     if not _is_over(view):
         grid.add_row("pilots", f"{pilots}{_queue_wait(view)}")
         grid.add_row("cores", _cores(view))
+    if len(view.sites) > 1:
+        grid.add_row("sites", _sites(view))
     unused = view.pilots_never_used
     never = f"; {count_of(unused, 'pilot')} never used" if unused else ""
     grid.add_row("core-hours", f"{_spent(view)}{never}")
@@ -125,6 +127,14 @@ def _cores(view: View) -> str:
     return (
         f"{view.busy_cores} busy; jobs wait for {view.demand_cores}, pilots have or will have "
         f"{view.supply_cores}"
+    )
+
+
+def _sites(view: View) -> str:
+    return "; ".join(
+        f"{one_line(site)}: {count_of(seen.pilots, 'pilot')}, {seen.live} now, "
+        f"{seen.charged_core_h:.3f} core-hours charged"
+        for site, seen in view.sites.items()
     )
 
 
@@ -198,14 +208,18 @@ def _pilots(view: View, pilots_max: int | None) -> RenderableType:
 
 def _pilots_in(width: int, view: View, pilots_max: int | None) -> RenderableType:
     listed = sorted(view.pilots, key=lambda pilot: pilot.state in ENDED)
-    cells = [_pilot_row(pilot) for pilot in listed[:pilots_max]]
+    several = len(view.sites) > 1
+    cells = [
+        (Text(one_line(pilot.site) if several else ""), *_pilot_row(pilot))
+        for pilot in listed[:pilots_max]
+    ]
     # columns that are empty everywhere are left out: 80 have to do
     named = [n for n, name in enumerate(PILOT_COLUMNS) if width >= WIDE or name not in FOR_WIDE]
     shown = [number for number in named if any(row[number] for row in cells)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number in shown:
         name = PILOT_COLUMNS[number]
-        left = name in ("state", "node", "why")
+        left = name in ("site", "state", "node", "why")
         table.add_column(name, justify="left" if left else "right", overflow="fold")
     for row in cells:
         table.add_row(*(row[number] for number in shown))

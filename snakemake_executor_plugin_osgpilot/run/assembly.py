@@ -6,7 +6,7 @@ import getpass
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,13 +18,16 @@ from ..common.redact import Redactor
 from ..common.system_clock import SystemClock
 from ..config.project import choose
 from ..config.run_options import RunOptions, policy_of
-from ..config.site import RemoteSchedd, Site, load
+from ..config.site import RemoteSchedd, Site
+from ..config.sites import load_all, project_of
+from ..errors import InputError, OsgpilotError
 from ..htcondor import credentials
 from ..htcondor.factory import AnyAccessPoint, access_point_of, chosen_schedd, place_of
 from ..htcondor.neutral_path import link, neutral
 from ..jobs.access_point import AccessPoint
 from ..jobs.manager import JobManager
 from ..journal.fencing import Guarded, Tenure, stop
+from ..journal.location import Place
 from ..journal.run_folder import RunFolder
 from ..journal.store import Journal
 from ..model.identity import RunIdentity
@@ -36,7 +39,8 @@ from ..monitoring.notify import Notifier
 from ..monitoring.progress import Progress, Steps
 from ..monitoring.recorder import HistoryRecorder
 from ..pilots.batch_system import Slurm
-from ..pilots.manager import PilotManager
+from ..pilots.fleet import Fleet
+from ..pilots.manager import PilotManager, PilotNumbers
 from ..pilots.parameters import parameters
 from ..pilots.requests import SiteRequests
 from ..pilots.token import check_token
@@ -107,12 +111,15 @@ class Run:
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """Checked prerequisites of a run. `seat` has no run id yet; `schedd` is on another host."""
+    """Checked prerequisites of a run. `seat` has no run id yet; `schedd` is on another host.
+
+    `clusters` are those of its sites, in the order of the site files.
+    """
 
     seat: RunIdentity
-    site: Site
+    sites: tuple[Site, ...]
     schedd: RemoteSchedd | None
-    cluster: Cluster
+    clusters: tuple[Cluster, ...]
     policy: Policy
 
     @property
@@ -122,7 +129,13 @@ class PreparedRun:
 
     def access_point(self, seat: RunIdentity, folder: RunFolder) -> AnyAccessPoint:
         """Return the access point of a run; nothing is sent to it yet."""
-        return access_point_of(seat, folder, self.site, self.schedd, SystemClock())
+        return access_point_of(seat, folder, self.sites[0], self.schedd, SystemClock())
+
+    def place(self, run: RunFolder) -> Place:
+        """Return where the run in this folder has its jobs and pilots."""
+        behind_ssh = (cluster for cluster in self.clusters if cluster.site.slurm.ssh)
+        folders = {each.site.resource: str(each.folder(run).path) for each in behind_ssh}
+        return place_of(self.sites, self.schedd, folders)
 
 
 def preflight(options: RunOptions, state_folder: Path, undo: ExitStack) -> PreparedRun:
@@ -130,19 +143,40 @@ def preflight(options: RunOptions, state_folder: Path, undo: ExitStack) -> Prepa
 
     Raises an `OsgpilotError` that names the problem. Nothing is left behind.
     """
-    site = replace(load(options.site_file), shared_folders=options.shared_folders)
-    project = choose(options.project, os.environ, site.project)
+    sites = tuple(
+        replace(site, shared_folders=options.shared_folders)
+        for site in load_all(options.site_files)
+    )
+    project = choose(options.project, os.environ, project_of(sites))
     seat = RunIdentity(getpass.getuser(), project, "check", options.whose)
     options.limits.check()
     Notifier(options.notify)
-    there = chosen_schedd(options.access_point, site)
-    _check(site, seat, state_folder)
-    cluster = reach(site)
-    undo.callback(cluster.host.close)
-    policy = policy_of(site, options.limits)
-    prepared = PreparedRun(seat, site, there, cluster, policy)
-    check_token(cluster.claims, str(cluster.site.token), time.time(), prepared.life_s)
+    there = chosen_schedd(options.access_point, sites[0])
+    policy = policy_of(sites, options.limits)
+    neutral(state_folder.absolute())
+    for site in sites:
+        parameters(site, seat, Pilot("check", Shape(1, 1)), state_folder)
+    clusters = tuple(_reached(site, sites, undo) for site in sites)
+    prepared = PreparedRun(seat, sites, there, clusters, policy)
+    # sites that have the same token have it checked once
+    for cluster in {each.claims: each for each in clusters}.values():
+        check_token(cluster.claims, str(cluster.site.token), time.time(), prepared.life_s)
     return prepared
+
+
+def _reached(site: Site, sites: tuple[Site, ...], undo: ExitStack) -> Cluster:
+    """Return the cluster of one of the `sites`. Raises an `OsgpilotError`."""
+    try:
+        cluster = reach(site)
+    except OsgpilotError as error:
+        if len(sites) == 1:
+            raise
+        raise type(error)(
+            f"site {site.resource}: {error}; to run without it, leave its file out of "
+            "--osgpilot-site"
+        ) from error
+    undo.callback(cluster.host.close)
+    return cluster
 
 
 def start(
@@ -157,7 +191,6 @@ def start(
     """
     with ExitStack() as undo:
         prepared = preflight(options, state_folder, undo)
-        cluster, policy = prepared.cluster, prepared.policy
         taken = take(state_folder.absolute(), prepared.seat)
         undo.callback(taken.release)
         seat = taken.seat
@@ -168,13 +201,10 @@ def start(
         seat = replace(seat, owner=safe_name(access_point.ping(), "user name"))
         credentials.check_token(access_point.token, time.time(), prepared.life_s)
         taken = replace(taken, seat=seat)
-        pilots_at = str(cluster.folder(taken.folder).path) if prepared.site.slurm.ssh else ""
-        place = place_of(prepared.site, prepared.schedd, pilots_at)
+        place = prepared.place(taken.folder)
         # outputs at a remote access point are fetched to the working folder
         taken.settle_at(replace(place, home="" if place.schedd else str(Path.cwd())))
-        run = _assemble(
-            taken, cluster, access_point, policy, options, share, output, earlier_core_s
-        )
+        run = _assemble(taken, prepared, access_point, options, share, output, earlier_core_s)
         undo.pop_all()
     run.journal.on_lost = stop
     run.controller.start()
@@ -182,16 +212,13 @@ def start(
 
 
 def _assemble(
-    taken: AcquiredRun, cluster: Cluster, access_point: AnyAccessPoint, policy: Policy,
-    options: RunOptions, share: QuotaShare, output: Output, earlier_core_s: Mapping[str, float],
+    taken: AcquiredRun, prepared: PreparedRun, access_point: AnyAccessPoint, options: RunOptions,
+    share: QuotaShare, output: Output, earlier_core_s: Mapping[str, float],
 ) -> Run:  # fmt: skip
     seat, folder, journal = taken.seat, taken.folder, taken.journal
-    clock = SystemClock()
-    slurm: Slurm = cast("Slurm", Guarded(cluster.client(folder), journal.check_held))
+    policy, clock = prepared.policy, SystemClock()
     guarded = cast("AccessPoint", Guarded(access_point, journal.check_held))
-    there = cluster.folder(folder)
-    requests = SiteRequests(cluster.site, seat, there)
-    fleet = PilotManager(slurm, clock, requests, journal.record_pilots)
+    fleet = _fleet(taken, prepared.clusters, clock)
     queue = JobManager(
         guarded,
         largest(policy.offers),
@@ -205,7 +232,8 @@ def _assemble(
     chronicle = HistoryRecorder(
         History(folder.path / HISTORY), queue, fleet, scaling, clock, output.redact, output.steps
     )
-    about = {**output.about, "site": cluster.site.site}
+    names = dict.fromkeys(site.site for site in prepared.sites)
+    about = {**output.about, "site": ", ".join(names)}
     chronicle.begin(seat, policy, journal.place, about)
     notifier, place = Notifier(options.notify), str(Path.cwd())
     controller = RunController(
@@ -219,7 +247,7 @@ def _assemble(
         note_ended=chronicle.ended,
     )  # fmt: skip
     if taken.resumed:
-        controller.recall(journal.pilots())
+        controller.recall(_known_pilots(taken, prepared.sites))
         intake.left = recall(taken, access_point, queue)
         # keep the pilots until the first jobs are handed over
         queue.expect(UpcomingWork(later=1))
@@ -227,7 +255,7 @@ def _assemble(
             f"resuming run {seat.run}: {len(intake.left.entries)} job(s) in the queue or ended "
             f"since, {len(fleet.live)} pilot(s)"
         )
-    ending = Ending(controller, access_point, cluster, taken, fleet, options.on_exit)
+    ending = Ending(controller, access_point, prepared.clusters, taken, fleet, options.on_exit)
     return Run(
         seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock,
         journal, intake, ending, chronicle, Tenure(journal.check_held),
@@ -235,6 +263,29 @@ def _assemble(
     )  # fmt: skip
 
 
-def _check(site: Site, seat: RunIdentity, state_folder: Path) -> None:
-    neutral(state_folder.absolute())
-    parameters(site, seat, Pilot("check", Shape(1, 1)), state_folder)
+def _fleet(taken: AcquiredRun, clusters: Iterable[Cluster], clock: SystemClock) -> Fleet:
+    """Return the pilots of a run at each site; their numbers are one sequence."""
+    journal, numbers = taken.journal, PilotNumbers()
+    sites = {}
+    for cluster in clusters:
+        slurm = cast("Slurm", Guarded(cluster.client(taken.folder), journal.check_held))
+        requests = SiteRequests(cluster.site, taken.seat, cluster.folder(taken.folder))
+        sites[cluster.site.resource] = PilotManager(
+            slurm, clock, requests, journal.record_pilots, numbers=numbers
+        )
+    return Fleet(sites, clock)
+
+
+def _known_pilots(taken: AcquiredRun, sites: tuple[Site, ...]) -> list[Pilot]:
+    """Return the pilots of the previous session. Raises `InputError` if some live where none of
+    several sites is: a site file may have got another `resource`.
+    """
+    pilots, names = taken.journal.pilots(), {site.resource for site in sites}
+    lost = {pilot.site for pilot in pilots if not pilot.state.over} - names
+    if lost and len(sites) > 1:
+        raise InputError(
+            f"run {taken.seat.run} was interrupted, and has pilots at the site "
+            f"{min(lost) or 'of an earlier version'}, which is the `resource` of none of the site "
+            "files; resume it with that, or remove what it left with `osgpilot cleanup`"
+        )
+    return pilots

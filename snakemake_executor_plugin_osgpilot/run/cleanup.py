@@ -109,8 +109,9 @@ class Cleaner:
             return None
         folder = RunFolder(found.folder)
         place = found.place
-        if place and place.folder:
-            found.cluster_folders[place.slurm] = place.folder
+        for site in place.sites if place else ():
+            if site.folder:
+                found.cluster_folders[site.slurm] = site.folder
         pilots = {where: tuple(ids) for where, ids in found.pilots.items()}
         status, why = status_of(folder, is_here=bool(found.jobs[HERE]))
         return Leftovers(

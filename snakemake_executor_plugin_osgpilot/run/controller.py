@@ -20,7 +20,7 @@ from ..model.intervals import poll_delay_s
 from ..model.plan import Plan
 from ..model.resources import JobClass, Pilot, PilotState
 from ..monitoring.progress import Progress, pilots_by_state
-from ..pilots.manager import PilotManager
+from ..pilots.fleet import Fleet
 from ..pilots.state.circuit_breaker import DOUBT
 from ..pilots.state.lifecycle import StateChange
 from ..scaling.autoscaler import Autoscaler
@@ -50,7 +50,7 @@ class RunController:
     """
 
     def __init__(
-        self, queue: JobManager, fleet: PilotManager, scaling: Autoscaler, book: LeaseWriter,
+        self, queue: JobManager, fleet: Fleet, scaling: Autoscaler, book: LeaseWriter,
         clock: Clock, chronicle: Recorder | None = None,
         show: Callable[[Progress], None] = lambda progress: None,
         call_person: Callable[[str], None] = lambda why: None,
@@ -282,7 +282,8 @@ class RunController:
 
     def _report_change(self, change: StateChange) -> None:
         pilot = change.after
-        where = f" on {pilot.node}" if pilot.node else ""
+        where = f" at {pilot.site}" if len(self._scaling.policy.sites) > 1 else ""
+        where += f" on {pilot.node}" if pilot.node else ""
         why = f" ({pilot.failure})" if pilot.failure else ""
         logger.info(f"pilot {pilot.allocation_id}{where}: {pilot.state.value}{why}")
         if pilot.state.over:

@@ -36,15 +36,11 @@ class Endpoints:
         self._failed: set[tuple[str, str] | SlurmHost] = set()
 
     def reach(self, place: Place) -> None:
-        """Connect to the access point and the cluster of `place`, where possible."""
+        """Connect to the access point and the clusters of `place`, where possible."""
         if place.queue not in self.users.keys() | self._failed:
             self._try(place.queue, f"access point {place.schedd or 'of this host'}", self._greet)
-        if place.slurm not in self.slurms.keys() | self._failed:
-            self._try(
-                place.slurm,
-                f"Slurm {f'of {place.slurm}' if str(place.slurm) else 'here'}",
-                self._enter,
-            )
+        for slurm in sorted(place.slurms - self.slurms.keys() - self._failed):
+            self._try(slurm, f"Slurm {f'of {slurm}' if str(slurm) else 'here'}", self._enter)
 
     def _try(self, what: tuple[str, str] | SlurmHost, name: str, act: Callable[..., None]) -> None:
         try:

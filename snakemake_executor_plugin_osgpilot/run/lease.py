@@ -10,7 +10,7 @@ from ..journal.run_folder import LEASE, RunFolder
 from ..model.clock import Clock
 from ..model.identity import RunIdentity
 from ..model.resources import Pilot
-from ..pilots.manager import PilotManager
+from ..pilots.fleet import Fleet
 
 HELD_BACK = "held-back"
 """Pilot types, one per line, whose pilots exit at once when they start (see pilot.sh)."""
@@ -20,7 +20,7 @@ class LeaseKeeper:
     """Implements `run.ports.LeaseWriter` in the folder of a run."""
 
     def __init__(
-        self, folder: RunFolder, seat: RunIdentity, queue: JobManager, fleet: PilotManager,
+        self, folder: RunFolder, seat: RunIdentity, queue: JobManager, fleet: Fleet,
         clock: Clock, record: Callable[[Iterable[Pilot]], None] | None = None,
     ) -> None:  # fmt: skip
         self._folder, self._seat = folder, seat

@@ -15,7 +15,7 @@ from ..htcondor.neutral_path import unlink
 from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE
 from ..journal.run_folder import RunFolder
 from ..journal.store import Journal
-from ..pilots.manager import PilotManager
+from ..pilots.fleet import Fleet
 from ..slurm.cluster import Cluster
 from ..staging.commit_outputs import discard
 from .controller import RunController
@@ -56,11 +56,11 @@ class Ending:
     """Ends one run. `on_exit` is the action on Ctrl-C: `cancel` or `detach`."""
 
     def __init__(
-        self, controller: RunController, access_point: Closable, cluster: Cluster,
-        taken: AcquiredRun, fleet: PilotManager, on_exit: str,
+        self, controller: RunController, access_point: Closable, clusters: tuple[Cluster, ...],
+        taken: AcquiredRun, fleet: Fleet, on_exit: str,
     ) -> None:  # fmt: skip
         self._controller, self._access_point, self._taken = controller, access_point, taken
-        self._cluster, self._fleet, self._on_exit = cluster, fleet, on_exit
+        self._clusters, self._fleet, self._on_exit = clusters, fleet, on_exit
 
     @property
     def detaches(self) -> bool:
@@ -83,26 +83,30 @@ class Ending:
                 finish(self._taken.folder, self._taken.journal)
         else:
             # pilots that Slurm still starts exit at once
-            with suppress(OsgpilotError):
-                self._cluster.extend_lease(self._taken.folder, 0.0)
+            self._extend_leases(0.0)
             self._release()
-        if not self._fleet.live:
-            self._clear_cluster()
-        self._cluster.host.close()
+        for cluster in self._clusters:
+            if not self._fleet.live_at(cluster.site.resource):
+                self._clear(cluster)
+            cluster.host.close()
         self._access_point.close()
         self._taken.journal.close()
 
-    def _clear_cluster(self) -> None:
+    def _extend_leases(self, until_s: float) -> None:
+        for cluster in self._clusters:
+            with suppress(OsgpilotError):
+                cluster.extend_lease(self._taken.folder, until_s)
+
+    def _clear(self, cluster: Cluster) -> None:
         try:
-            self._cluster.clean_up(self._taken.folder)
+            cluster.clean_up(self._taken.folder)
         except OsgpilotError as error:
-            there = self._cluster.folder(self._taken.folder).path
+            there = cluster.folder(self._taken.folder).path
             logger.warning(f"could not remove {there} from the cluster: {error}")
 
     def _detach(self) -> None:
         self._controller.stop(hurry=True)
-        with suppress(OsgpilotError):
-            self._cluster.extend_lease(self._taken.folder, time.time() + DETACHED_FOR_S)
+        self._extend_leases(time.time() + DETACHED_FOR_S)
         with suppress(OsgpilotError):
             self._taken.journal.record_pilots(self._fleet.pilots)
         self._release()

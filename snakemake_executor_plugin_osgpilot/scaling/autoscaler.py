@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ..errors import OutcomeUnknownError, RejectedError
 from ..jobs.state.start_failures import START_FAILURE_LIMIT
@@ -12,9 +13,9 @@ from ..jobs.state.stuck_jobs import CapacityHistory
 from ..model.clock import Clock
 from ..model.intervals import ASK_POOL_EVERY_S
 from ..model.plan import Drain, Plan
-from ..model.resources import JobClass, PilotState, Policy, Shape, may_run_on
+from ..model.resources import JobClass, PilotState, PilotType, Policy, Shape, may_run_on
 from ..model.snapshot import Gate, Snapshot, ages_s
-from ..pilots.manager import PilotManager
+from ..pilots.fleet import Fleet
 from ..pilots.state.lifecycle import PilotObservations
 from .planner.estimates import Estimates, learned
 from .planner.eta import Eta, eta, rests_of
@@ -25,6 +26,16 @@ from .shared_limits import QuotaShare, SharedQuota
 
 HINTS_MAX = 8
 """Maximum number of pilot types for which Slurm is asked, once, when it would start a pilot."""
+
+
+def worth_a_hint(policy: Policy) -> tuple[PilotType, ...]:
+    """Return the pilot types for which Slurm is asked: as many at each site."""
+    most = max(1, HINTS_MAX // len(policy.sites))
+    return tuple(
+        offer
+        for site in policy.sites
+        for offer in islice((o for o in policy.offers if o.site == site), most)
+    )
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Autoscaler:
     """
 
     def __init__(
-        self, fleet: PilotManager, pool: Pool, clock: Clock, policy: Policy, planner: Planner,
+        self, fleet: Fleet, pool: Pool, clock: Clock, policy: Policy, planner: Planner,
         share: QuotaShare | None = None, earlier_core_s: Mapping[str, float] | None = None,
     ) -> None:  # fmt: skip
         self._share = share or SharedQuota().share()
@@ -81,7 +92,7 @@ class Autoscaler:
         self.last = ScalingDecision(
             plan,
             {each.job_class: f"no pilot can run it: {each.reason}" for each in plan.infeasible},
-            (*self._fleet.health.blocked, *drained),
+            (*self._fleet.blocked, *drained),
             capacity,
             self._eta(view, plan, snapshot.now_s),
             self._pool.unsupported_schemes,
@@ -92,7 +103,7 @@ class Autoscaler:
         """Return the waiting classes that no live pilot can run and for which none can be started
         any more, each with the reason.
         """
-        lost = unschedulable(waiting, self.policy, self._fleet.health.unavailable)
+        lost = unschedulable(waiting, self.policy, self._fleet.unavailable)
         return {
             job_class: f"no pilot can be started: {why}"
             for job_class, why in lost.items()
@@ -122,7 +133,7 @@ class Autoscaler:
             self._hinted = True
             self._query_wait_hints()
         now_s = self._clock.now_s()
-        running = view.running()
+        running, silent = view.running(), self._fleet.silent(self.policy.stale_s)
         self.estimates = self.estimates.with_ages(ages_s(running, now_s))
         ends_s = view.ends_s(self.estimates.runtime_s, now_s)
         return Snapshot(
@@ -135,15 +146,28 @@ class Autoscaler:
             further=view.upcoming.further,
             chain=view.upcoming.chain,
             gates=self._gates(view),
-            blocked=self._fleet.health.blocked,
+            blocked=self._fleet.blocked,
             looked_s=self._looked_s,
             others=self._others(view),
+            silent=silent,
+            unconfirmed=self._unconfirmed(silent, now_s),
         )
+
+    def _unconfirmed(self, silent: frozenset[str], now_s: float) -> frozenset[str]:
+        """Return the pilots at silent sites that the pool does not show to serve either."""
+        known = self._known if self._pool_is_known(now_s) else {}
+        return frozenset(
+            pilot.name
+            for pilot in (self._fleet.live if silent else ())
+            if pilot.site in silent and (pilot.state.waits or pilot.name not in known)
+        )
+
+    def _pool_is_known(self, now_s: float) -> bool:
+        return self._asked_s is not None and now_s - self._asked_s <= 2 * ASK_POOL_EVERY_S
 
     def _free_slots_known(self, view: JobsView) -> bool:
         """Return True if jobs may start and the pilots' free slots are known."""
-        now_s, asked_s = self._clock.now_s(), self._asked_s
-        known = asked_s is not None and now_s - asked_s <= 2 * ASK_POOL_EVERY_S
+        known = self._pool_is_known(self._clock.now_s())
         return not view.starts_paused and (known or not self._fleet.shared)
 
     def _eta(self, view: JobsView, plan: Plan, now_s: float) -> Eta | None:
@@ -181,9 +205,10 @@ class Autoscaler:
 
         A failed query changes nothing.
         """
+        shared, alone = self._fleet.shared, self._fleet.left_alone
         is_due = any(
             pilot.state is PilotState.BOOTING
-            or (not pilot.state.waits and (self._fleet.shared or pilot.absent_looks))
+            or (not pilot.state.waits and (shared or pilot.absent_looks or pilot.site in alone))
             for pilot in self._fleet.live
         )
         now_s = self._clock.now_s()
@@ -196,13 +221,16 @@ class Autoscaler:
         self._asked_s = now_s
 
     def _query_wait_hints(self) -> None:
-        hints = {}
-        for offer in self.policy.offers[:HINTS_MAX]:
+        hints, hanging = {}, set[str]()
+        for offer in worth_a_hint(self.policy):
+            if offer.site in hanging:
+                continue
             expected = self._fleet.expectation(offer.name, offer.walltimes_s[0])
             if expected is None:
                 # do not wait for a hanging slurmctld once per pilot type
-                break
-            hints[offer.name] = expected
+                hanging.add(offer.site)
+            else:
+                hints[offer.name] = expected
         cores = {name: expected.cores for name, expected in hints.items()}
         self.policy = self.policy.with_allocated(cores)
         self.estimates = self.estimates.with_hints({n: e.wait_s for n, e in hints.items()})

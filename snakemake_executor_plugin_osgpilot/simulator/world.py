@@ -14,6 +14,7 @@ from ..jobs.state.hold_policy import FAILED_ATTEMPTS_MAX
 from ..jobs.state.lost_pilots import LOST_AFTER_S
 from ..model.intervals import poll_delay_s
 from ..model.resources import JobClass, Policy
+from ..pilots.fleet import Fleet
 from ..pilots.manager import PilotManager
 from ..pilots.state.lifecycle import Seen
 from ..scaling.autoscaler import Autoscaler, ScalingDecision
@@ -71,9 +72,9 @@ class World:
         self._slurm = SlurmFacade(
             self.clock, site, requests.offers, luck, self.farm, self._held_back
         )
-        self.fleet = PilotManager(
-            self._slurm, self.clock, requests, chance=partial(spread.uniform, 0.5, 1.5)
-        )
+        chance = partial(spread.uniform, 0.5, 1.5)
+        manager = PilotManager(self._slurm, self.clock, requests, chance=chance)
+        self.fleet = Fleet({"": manager}, self.clock, chance)
         self._planner = TimedPlanner(planner)
         self.scaling = Autoscaler(self.fleet, self._queue, self.clock, policy, self._planner)
         self._negotiator = self._made_negotiator(policy)

@@ -127,7 +127,8 @@ class Cluster:
             return
         with suppress(OsgpilotError):
             logs = self.host.run(["sh", "-c", _ENDS_OF_LOGS, "-", str(there), str(LOG_KEPT)])
-            private.write(run.path / LOGS, logs.out)
+            # those of another cluster may be there
+            private.append(run.path / LOGS, logs.out)
         self.host.run(["rm", "-rf", str(there)])
 
 

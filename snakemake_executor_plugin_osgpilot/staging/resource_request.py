@@ -149,8 +149,9 @@ def _listed(rules: list[str]) -> str:
 def pinned(who: str, parts: Iterable[SingleJob], offers: tuple[PilotType, ...]) -> tuple[str, ...]:
     """Return the names of the offers that a job (`parts`: its members) wants, none if any will do.
 
-    An offer's name is PARTITION/CORESc; all members of a group that name one name the same. Raises
-    `InputError` naming job and resource, with what there is instead.
+    An offer's name is PARTITION/CORESc, of several sites SITE:PARTITION/CORESc, where the partition
+    may be named alone. All members of a group that name one name the same. Raises `InputError`
+    naming job and resource, with what there is instead.
     """
     names = [offer.name for offer in offers]
     wanted = False
@@ -159,7 +160,7 @@ def pinned(who: str, parts: Iterable[SingleJob], offers: tuple[PilotType, ...]) 
         for value in (resources.get(resource) for resources in asked):
             if value in (None, "") or unknown(value):
                 continue
-            left = [name for name in names if _halves(name)[half] == str(value)]
+            left = [name for name in names if str(value) in _known_as(_halves(name)[half])]
             if not left:
                 known = ", ".join(dict.fromkeys(_halves(name)[half] for name in names))
                 raise InputError(
@@ -173,6 +174,11 @@ def _halves(name: str) -> tuple[str, str]:
     """Return partition and cores of the offer `name`."""
     partition, _, cores = name.rpartition("/")
     return partition, cores.removesuffix("c")
+
+
+def _known_as(half: str) -> tuple[str, str]:
+    """Return the names of a partition: its own, and that without its site."""
+    return half, half.partition(":")[2]
 
 
 def _choices_of(resource: str, known: str) -> str:

@@ -38,6 +38,9 @@ class PilotInventory:
         self._shared = shared
         self.health = Health(offers, chance)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._pilots
+
     def __getitem__(self, name: str) -> Pilot:
         return self._pilots[name]
 

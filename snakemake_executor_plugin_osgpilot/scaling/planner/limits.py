@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
 from ...model.plan import Launch, Plan, Refusal
-from ...model.resources import Pilot, PilotType, Policy
+from ...model.resources import UNBOUNDED, Pilot, PilotType, Policy
 from ...model.snapshot import Commitment, Gate, Snapshot
 
 
@@ -17,12 +17,21 @@ def commitment(snapshot: Snapshot) -> Commitment:
     A pilot that has ended counts with its charge, any other with its whole walltime: Slurm ends it
     then at the latest, even if this process dies.
     """
-    live = [pilot for pilot in snapshot.pilots if not pilot.state.over]
+    by_site: dict[str, list[Pilot]] = {}
+    for pilot in snapshot.pilots:
+        by_site.setdefault(pilot.site, []).append(pilot)
+    parts = {site: _commitment(pilots) for site, pilots in by_site.items()}
+    total = next(iter(parts.values())) if len(parts) == 1 else _commitment(snapshot.pilots)
+    return replace(total, by_site={site: part for site, part in parts.items() if site})
+
+
+def _commitment(pilots: Sequence[Pilot]) -> Commitment:
+    live = [pilot for pilot in pilots if not pilot.state.over]
     return Commitment(
         pilots=len(live),
         pending=sum(pilot.state.waits for pilot in live),
         cores=sum(pilot.charged_cores for pilot in live),
-        core_s=sum(committed_core_s(pilot) for pilot in snapshot.pilots),
+        core_s=sum(committed_core_s(pilot) for pilot in pilots),
     )
 
 
@@ -84,9 +93,10 @@ def pilots_max(
 def pending_max(
     taken: Commitment, policy: Policy, offer: PilotType, walltime_s: int
 ) -> tuple[float, str]:
+    where = f" at {offer.site}" if len(policy.sites) > 1 else ""
     return (
-        policy.pending_max - taken.pending,
-        f"at most {policy.pending_max} pilots wait in Slurm's queue",
+        policy.pending_max - taken.at(offer.site).pending,
+        f"at most {policy.pending_max} pilots wait in Slurm's queue{where}",
     )
 
 
@@ -121,6 +131,8 @@ def launches_max(
 
 
 RULES: tuple[Rule, ...] = (budget, cores_max, pilots_max, pending_max, launches_max)
+SITE_RULES: tuple[Rule, ...] = (budget, cores_max, pilots_max)
+"""The rules that a site may have for its own pilots, besides those for all."""
 
 
 def admit(
@@ -142,7 +154,8 @@ def admit(
         admitted = int(max(0, min(count, allowed)))
         if admitted < count:
             refusals.append(Refusal(count - admitted, *refusal))
-        launches += [Launch(offer.name, walltime_s, reason)] * admitted
+        why = f"{reason}; at {offer.site}" if len(policy.sites) > 1 else reason
+        launches += [Launch(offer.name, walltime_s, why)] * admitted
         taken = taken.plus(offer, walltime_s, admitted)
     return launches, refusals
 
@@ -159,7 +172,32 @@ def _allowed(
     taken: Commitment, policy: Policy, offer: PilotType, walltime_s: int, gates: Mapping[str, Gate]
 ) -> tuple[float, tuple[str, str]]:
     verdicts = [(*rule(taken, policy, offer, walltime_s), rule.__name__) for rule in RULES]
+    verdicts += _own_verdicts(taken, policy, offer, walltime_s)
     if gate := gates.get(offer.name):
         verdicts.append((gate.launches_max, gate.reason, gate.rule))
     room, why, name = min(verdicts, key=lambda verdict: verdict[0])
     return room, (name, why)
+
+
+def _own_verdicts(
+    taken: Commitment, policy: Policy, offer: PilotType, walltime_s: int
+) -> list[tuple[float, str, str]]:
+    """Return what the limits of the offer's own site allow, as `Rule` does, with the rule."""
+    own = policy.limits_of.get(offer.site)
+    if own is None:
+        return []
+    here = taken.at(offer.site)
+    limits = Policy(
+        policy.offers,
+        pilots_max=UNBOUNDED if own.pilots_max is None else own.pilots_max,
+        cores_max=own.cores_max,
+        core_s_max=own.core_s_max,
+    )
+    verdicts = ((rule.__name__, *rule(here, limits, offer, walltime_s)) for rule in SITE_RULES)
+    return [(room, f"{why} at {offer.site}", name) for name, room, why in verdicts]
+
+
+def has_room(taken: Commitment, policy: Policy, offer: PilotType) -> bool:
+    """Return True if the limits of its own site admit one more pilot of this type."""
+    verdicts = _own_verdicts(taken, policy, offer, offer.walltimes_s[0])
+    return all(room >= 1 for room, _, _ in verdicts)

@@ -23,6 +23,7 @@ def releases(assessment: Assessment) -> tuple[frozenset[str], list[Cancel | Drai
         pilot
         for pilot in sorted(assessment.snapshot.pilots, key=lambda p: (not p.state.waits, p.name))
         if pilot.state.serves and pilot.name not in used
+        and pilot.site not in assessment.snapshot.silent
         and not assessment.snapshot.running.get(pilot.name)
     ]  # fmt: skip
     last = _last_hosts(assessment) if unneeded else frozenset()
@@ -65,14 +66,16 @@ def _cordoned(assessment: Assessment) -> Iterator[Drain]:
     """Drain cordoned pilots, busy or not: running jobs may finish."""
     for pilot in assessment.snapshot.pilots:
         why = assessment.snapshot.blocked.get(pilot.name)
-        if why and pilot.state.serves and not pilot.state.waits:
+        is_in_reach = pilot.site not in assessment.snapshot.silent
+        if why and is_in_reach and pilot.state.serves and not pilot.state.waits:
             yield Drain(pilot.name, why)
 
 
 def _last_hosts(assessment: Assessment) -> frozenset[str]:
     """Return the pilots that are the only possible host of an upcoming class."""
     snapshot = assessment.snapshot
-    serving = [p for p in snapshot.pilots if p.state.serves and p.name not in snapshot.blocked]
+    away = snapshot.blocked.keys() | snapshot.unconfirmed
+    serving = [p for p in snapshot.pilots if p.state.serves and p.name not in away]
     found = set()
     for job_class in {*snapshot.further, *(soon.job_class for soon in snapshot.soon)}:
         hosts = (

@@ -14,8 +14,9 @@ from .assessment import Assessment
 from .bin_packing import Bin, largest_first, open_pilots
 from .estimates import Estimates
 from .feasibility import fits
-from .limits import admit, commitment, exhausted
+from .limits import admit, commitment, exhausted, has_room
 from .placement import hosted
+from .site_choice import SiteChoice
 from .target_size import walltime_s
 
 BLOCKED_TOLERANCE = 0.05
@@ -166,12 +167,17 @@ def _choosers(assessment: Assessment) -> list[Callable[[JobClass], PilotType | N
 
 def _chooser(assessment: Assessment, floor: int) -> Callable[[JobClass], PilotType | None]:
     """Return a function that chooses a type for a class: the smallest, unless its wait is long."""
-    wait_s, gates = assessment.estimates.wait_s, assessment.snapshot.gates
-    by_size = sorted(assessment.policy.offers, key=_size)
+    wait_s, policy = assessment.estimates.wait_s, assessment.policy
+    gates = assessment.snapshot.gates
+    by_size = sorted(policy.offers, key=_size)
+    sites = SiteChoice(assessment.snapshot, assessment.estimates, policy, assessment.forecast)
 
     def choose(job_class: JobClass) -> PilotType | None:
-        candidates = [o for o in by_size if fits(job_class, o, assessment.policy)]
-        candidates = [o for o in candidates if _open(o, gates)] or candidates
+        candidates = [o for o in by_size if fits(job_class, o, policy)]
+        candidates = [
+            o for o in candidates if _open(o, gates) and has_room(assessment.taken, policy, o)
+        ] or candidates
+        candidates = sites.best(candidates)
         candidates = [o for o in candidates if o.shape.cores >= floor] or candidates[-1:]
         shortest_s = min((wait_s(o.name) for o in candidates), default=0.0)
         quick = (o for o in candidates if wait_s(o.name) <= WAIT_TOLERANCE * shortest_s)

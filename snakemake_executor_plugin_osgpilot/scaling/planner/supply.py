@@ -97,6 +97,8 @@ def supply(
     for pilot in snapshot.pilots:
         if not pilot.state.serves or permanently_pending(pilot) or pilot.name in snapshot.blocked:
             continue
+        if pilot.name in snapshot.unconfirmed:
+            continue
         delay_s, life_s = usable_s(pilot, estimates, policy, snapshot.now_s)
         running = snapshot.running.get(pilot.name, ())
         life_s = _admits(life_s, bounds)

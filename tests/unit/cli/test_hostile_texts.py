@@ -162,7 +162,7 @@ def test_plan_shows_what_slurm_and_rules_say_as_text(capsys):
 
 def test_doctor_shows_what_a_node_says_as_text(monkeypatch, capsys):
     found = [findings.failed("node", HOSTILE, HOSTILE)]
-    monkeypatch.setattr(doctor_checks, "examine_all", lambda checks, world, say: iter(found))
+    monkeypatch.setattr(doctor_checks, "examine_sites", lambda checks, world, say: iter(found))
     _as_lines((), None)
     shown = capsys.readouterr().out
     assert "x[/red]" in shown

@@ -14,6 +14,7 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_executor_plugin_osgpilot.config.pilot_types import kinds
 from snakemake_executor_plugin_osgpilot.config.run_options import options_of, policy_of
 from snakemake_executor_plugin_osgpilot.config.site import load
+from snakemake_executor_plugin_osgpilot.config.sites import load_all
 
 EXAMPLE = ROOT / "example-workflow"
 PROFILES = sorted(path.parent for path in EXAMPLE.glob("profiles/*/profile.v9+.yaml"))
@@ -53,7 +54,7 @@ def test_a_profile_and_its_site_file_are_taken(profile):
     PLUGIN.validate_settings(settings)
     options = options_of(settings)
     options.limits.check()
-    assert policy_of(load(options.site_file), options.limits).offers
+    assert policy_of(load_all(options.site_files), options.limits).offers
 
 
 def test_hints_are_for_rules_and_pilots_that_there_are(profile):

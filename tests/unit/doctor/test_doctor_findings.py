@@ -14,6 +14,7 @@ from snakemake_executor_plugin_osgpilot.doctor.checks import (
     NAMES,
     Check,
     examine_all,
+    examine_sites,
     selected,
 )
 from snakemake_executor_plugin_osgpilot.doctor.context import CheckContext, Once, Skipped
@@ -287,8 +288,29 @@ def test_failures_are_repeated_at_the_end(monkeypatch, capsys):
         ok("b", "fine"),
         warning("c", "old", "update"),
     ]
-    monkeypatch.setattr(checks, "examine_all", lambda *_: iter(found))
+    monkeypatch.setattr(checks, "examine_sites", lambda *_: iter(found))
     assert doctor._as_lines((), None) == found
     *_, counts, last = capsys.readouterr().out.splitlines()
     assert counts == "1 ok, 1 warning, 1 failed"
     assert last == "failed     a: it is broken; repair it"
+
+
+def test_each_site_of_several_is_checked_and_named(tmp_path):
+    text = "token: /t\nimage: docker://p\npilot: {cores: 4, memory_mb: 4000, walltime_min: 60}\n"
+    files = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    for file in files:
+        file.write_text(f"site: Home\nresource: Same\n{text}")
+    contexts = [replace(context(tmp_path), site_file=file) for file in files]
+    wanted = selected(("site-file", "run-folder"), probe=False)
+
+    def lines():
+        return [str(each) for each in examine_sites(wanted, contexts, lambda names: None)]
+
+    together, *rest = lines()
+    assert "both have `resource: Same`" in together
+    assert [line.split(":")[0] for line in rest] == ["site-file", "run-folder", "site-file"]
+    assert f"{files[0]}: " in rest[0]
+    assert f"{files[1]}: " in rest[2]
+    files[1].write_text(f"site: Home\nresource: Other\n{text}")
+    contexts = [replace(context(tmp_path), site_file=file) for file in files]
+    assert lines()[0] == "site-file: 2 sites: Same, Other"

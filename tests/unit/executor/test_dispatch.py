@@ -83,8 +83,8 @@ def opened(monkeypatch, tmp_path):
     monkeypatch.setattr(fallback, "plain_slurm", lambda *args: make(*args[:2]))
     monkeypatch.setattr(
         dispatch,
-        "load",
-        lambda path: SimpleNamespace(slurm=SlurmOptions(), project="", partitions=()),
+        "load_all",
+        lambda files: (SimpleNamespace(slurm=SlurmOptions(), project="", partitions=()),),
     )
     yield made
     for inner in made:

@@ -32,6 +32,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
     Shape,
 )
 from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
+from snakemake_executor_plugin_osgpilot.pilots.fleet import Fleet
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.requests import SiteRequests
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import Row, Seen
@@ -51,7 +52,8 @@ class World:
         self.folder = RunFolder.create(folder / ".snakemake", "r1")
         self.queue = JobManager(self.ap, Shape(4, 3800))
         requests = SiteRequests(site(folder), seat, self.folder)
-        self.fleet = PilotManager(self.slurm, self.clock, requests)
+        self.manager = PilotManager(self.slurm, self.clock, requests)
+        self.fleet = Fleet({"Home-Slurm": self.manager}, self.clock)
         offers = tuple(kind.offer for kind in kinds(site(folder)))
         policy = Policy(offers, pilots_max=3, cost_weight=0)
         self.shown = []
@@ -408,7 +410,7 @@ def test_black_hole_pilot_is_drained_and_its_node_avoided(world, logged):
     world.tick()
     assert world.slurm.drained == ["1"]
     assert any("5 of 5 jobs failed there at once, elsewhere 0 of 5" in t for t in logged.info)
-    assert world.fleet.health.excluded(world.clock.at_s) == ("n1",)
+    assert world.manager.health.excluded(world.clock.at_s) == ("n1",)
 
 
 def test_many_pilots_are_started_a_few_at_a_time(world):

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.journal.location import Place, SlurmHost, run_of
+from snakemake_executor_plugin_osgpilot.journal.location import (
+    Place,
+    SiteLocation,
+    SlurmHost,
+    run_of,
+)
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
@@ -22,6 +27,7 @@ from snakemake_executor_plugin_osgpilot.slurm import parse
 HERE = Place("login1")
 THERE = Place("login1", "ap", "cm")
 BEHIND = Place("login1", "ap", "cm", "cluster", "/home/alice/x")
+TWO = replace(BEHIND, others=(SiteLocation("B", "far"),))
 
 
 @pytest.mark.parametrize(
@@ -59,6 +65,8 @@ def test_remote_places_are_the_same_from_any_host():
         (THERE, "login2", {("ap", "cm")}, {""}, False),
         (BEHIND, "login2", {("ap", "cm")}, {""}, False),
         (BEHIND, "login2", {("ap", "cm")}, {"cluster"}, True),
+        (TWO, "login2", {("ap", "cm")}, {"cluster"}, False),
+        (TWO, "login2", {("ap", "cm")}, {"cluster", "far"}, True),
     ],
 )
 def test_a_run_is_removed_only_if_all_of_it_can_be_seen(place, host, queues, slurms, seen):

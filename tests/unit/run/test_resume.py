@@ -27,7 +27,7 @@ from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.journal.lease import lease_age_s
-from snakemake_executor_plugin_osgpilot.journal.location import Place
+from snakemake_executor_plugin_osgpilot.journal.location import Place, SiteLocation
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, LEASE, RunFolder, write
 from snakemake_executor_plugin_osgpilot.journal.schema import MIGRATIONS
@@ -215,6 +215,30 @@ def test_run_is_resumed_only_where_its_jobs_and_pilots_are(tmp_path, before, now
         with pytest.raises(InputError, match=r"was interrupted, and its .* `osgpilot cleanup`"):
             taken.settle_at(now)
         assert taken.journal.place == before
+    taken.journal.close()
+
+
+def test_run_is_resumed_with_all_of_its_sites_or_more(tmp_path):
+    two = replace(BEHIND, site="A", others=(SiteLocation("B", "far", "", "/home/alice/y"),))
+    three = replace(two, others=(*two.others, SiteLocation("C")))
+    taken = take(tmp_path, seat())
+    taken.settle_at(two)
+    taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
+    taken.journal.intend(["1"])
+    taken.settle_at(three)
+    assert taken.journal.place == three
+    with pytest.raises(InputError, match="its pilots are in the Slurm of login1; resume it there"):
+        taken.settle_at(two)
+    taken.journal.close()
+
+
+def test_run_of_one_site_is_not_resumed_with_several(tmp_path):
+    taken = take(tmp_path, seat())
+    taken.settle_at(BEHIND)
+    taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
+    taken.journal.intend(["1"])
+    with pytest.raises(InputError, match="its jobs and pilots are of one site alone; resume it"):
+        taken.settle_at(replace(BEHIND, others=(SiteLocation("B"),)))
     taken.journal.close()
 
 

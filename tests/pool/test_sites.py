@@ -1,0 +1,205 @@
+"""Two clusters with a controller each, one behind SSH or in a federation, serve one workflow."""
+
+import json
+import shlex
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import SITE, SNAKEMAKE, Pool, until
+
+HERE = "/home/alice/sites"
+CONF = "/etc/second/slurm.conf"
+NEAR = {**SITE, "resource": "Near", "limits": {"max_pilots": 2}}
+FAR = {**SITE, "resource": "Far", "limits": {"max_pilots": 2}, "slurm": {"ssh": "second"}}
+FEDERATED = {**FAR, "slurm": {"cluster": "second"}}
+PILOTS_MAX, BUDGET_CORE_H = 3, 40
+SNAKEFILE = """
+rule all:
+    input: expand("out/{n}", n=range(24)), expand("later/{n}", n=range(24))
+rule one:
+    output: "out/{n}"
+    retries: 0
+    shell: "echo start >> {output}; sleep 20; echo end >> {output}"
+rule two:
+    input: "out/{n}"
+    output: "later/{n}"
+    retries: 0
+    shell: "sleep 5; cat {input} > {output}"
+"""
+SECOND = """
+set -eu
+mkdir -p /etc/second /var/spool/second
+sed -e 's/^ClusterName=.*/ClusterName=second/' -e '/^NodeName=/d' -e '/^PartitionName=/d' \
+    -e 's#/var/spool/slurmctld#/var/spool/second#' -e 's#slurmctld.pid#second.pid#' \
+    -e 's#slurmctld.log#second.log#' -e 's#jobcomp.log#second-jobcomp.log#' \
+    /etc/slurm/slurm.conf > /etc/second/slurm.conf
+cat >> /etc/second/slurm.conf <<'CONF'
+SlurmctldPort=6917
+# ids of the two clusters on this one machine must differ: the epilog kills by them
+FirstJobId=100001
+NodeName=m[1-2] NodeHostname=login NodeAddr=10.99.0.2 Port=[17011-17012] CPUs=4 RealMemory=4000
+PartitionName=main Nodes=m[1-2] Default=YES MaxTime=48:00:00 DefaultTime=60 State=UP
+CONF
+sacctmgr --immediate --quiet add cluster second
+sacctmgr --immediate --quiet add account lab cluster=second
+sacctmgr --immediate --quiet add user root,alice account=lab cluster=second
+cp /etc/slurm/cgroup.conf /etc/second/
+slurmctld -f /etc/second/slurm.conf
+for node in m1 m2; do slurmd -f /etc/second/slurm.conf -N "$node"; done
+"""
+LOGIN = """
+mkdir -p ~/.ssh
+cat > ~/.ssh/id_ed25519
+chmod 600 ~/.ssh/id_ed25519
+printf 'Host second\\n    HostName login\\n    HostKeyAlias login\\n' > ~/.ssh/config
+echo "$1" > ~/.ssh/known_hosts
+echo '[ -z "${SSH_CONNECTION-}" ] || export SLURM_CONF=/etc/second/slurm.conf' > ~/.bashrc
+"""
+
+
+def put(pool: Pool, name: str, text: str) -> None:
+    done = pool.run("sh", "-c", 'mkdir -p "$1"; cat > "$1/$2"', "-", HERE, name, stdin=text)
+    assert done.returncode == 0, done.stderr
+
+
+def squeue(pool: Pool, site: str, *options: str) -> list[str]:
+    """Return the states of alice's pilots at a site; none if its controller does not answer."""
+    conf = [f"SLURM_CONF={CONF}"] if site == "Far" else []
+    done = pool.run("env", *conf, "squeue", "--noheader", "--me", "--format=%T", *options)
+    return done.stdout.split() if done.returncode == 0 else []
+
+
+@pytest.fixture(scope="module")
+def clusters(pool: Pool) -> Pool:
+    """The pool with a second cluster on the same machine: alice reaches it by `ssh second`, and as
+    the accounting knows both, by `--clusters=second`, too.
+    """
+    pool.say("pool-accounting", user="root")
+    pool.say("sh", "-c", SECOND, user="root")
+    key, known = (
+        pool.say("cat", f"/home/alice/.ssh/{name}", host="ap")
+        for name in ("id_ed25519", "known_hosts")
+    )
+    done = pool.run("sh", "-c", LOGIN, "-", known, stdin=f"{key}\n")
+    assert done.returncode == 0, done.stderr
+    until(lambda: "idle" in pool.run("ssh", "second", "sinfo", "-h", "-o", "%T").stdout)
+    put(pool, "Snakefile", SNAKEFILE)
+    for name, content in (("near", NEAR), ("far", FAR), ("federated", FEDERATED)):
+        put(pool, f"{name}.yaml", yaml.safe_dump(content))
+    return pool
+
+
+def snakemake(files: str, *more: str) -> list[str]:
+    given = [files if word == "site.yaml" else word for word in SNAKEMAKE]
+    limits = [
+        f"--osgpilot-max-pilots={PILOTS_MAX}", f"--osgpilot-max-core-hours={BUDGET_CORE_H}",
+    ]  # fmt: skip
+    return [*given, *limits, *more]
+
+
+class Counts:
+    """The most pilots that were seen at each site, and in all, at a time."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.most: Counter[str] = Counter()
+
+    def seen(self, condition: Callable[[], object]) -> Callable[[], object]:
+        """Return a condition that counts the pilots whenever it is asked."""
+
+        def count() -> object:
+            here = {site: len(squeue(self.pool, site)) for site in ("Near", "Far")}
+            for name, number in {**here, "all": sum(here.values())}.items():
+                self.most[name] = max(self.most[name], number)
+            return condition()
+
+        return count
+
+    def hold(self) -> None:
+        """Check the limits of the site files and of the run."""
+        assert self.most["Near"] <= 2
+        assert self.most["Far"] <= 2
+        assert self.most["all"] <= PILOTS_MAX, self.most
+
+
+@contextmanager
+def started(pool: Pool, *argv: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a workflow; its output goes to the file `said` there."""
+    line = f"{shlex.join(argv)} > said 2>&1"
+    with subprocess.Popen(pool.argv("sh", "-c", line, folder=HERE)) as workflow:
+        try:
+            yield workflow
+        finally:
+            workflow.kill()
+            print(said(pool))
+
+
+def said(pool: Pool) -> str:
+    return pool.run("cat", f"{HERE}/said").stdout
+
+
+def pilots(pool: Pool) -> list[dict[str, Any]]:
+    return json.loads(pool.say("osgpilot", "status", "--json", folder=HERE))["pilots"]
+
+
+def serve_at_both(pool: Pool) -> bool:
+    running = "--states=RUNNING"
+    return bool(squeue(pool, "Near", running) and squeue(pool, "Far", running))
+
+
+def test_plan_and_doctor_ask_each_site(clusters: Pool):
+    files = "near.yaml,far.yaml"
+    checks = ("--no-probe", "--only=site-file", "--only=slurm", "--only=token")
+    found = clusters.say("osgpilot", "doctor", f"--site={files}", *checks, folder=HERE)
+    assert "2 sites: Near, Far" in found
+    assert "slurm: near.yaml: " in found
+    assert "slurm: far.yaml: " in found
+    _, _, _, *arguments = snakemake(files)
+    planned = clusters.say("osgpilot", "plan", "--", *arguments, folder=HERE)
+    assert "Near:default/4c" in planned
+    assert "Far:default/4c" in planned
+
+
+def test_two_clusters_serve_a_workflow_and_one_goes_away(clusters: Pool):
+    counts = Counts(clusters)
+    with started(clusters, *snakemake("near.yaml,far.yaml")) as workflow:
+        until(counts.seen(lambda: serve_at_both(clusters)), 120, "a pilot at each site")
+        out = f"{HERE}/out"
+        until(counts.seen(lambda: clusters.run("ls", out).stdout), 120, "a job's end")
+        clusters.say("sh", "-c", "kill -KILL $(cat /run/second.pid)", user="root")
+        left_alone = counts.seen(lambda: "site Far is left alone" in said(clusters))
+        until(left_alone, 180, "notice of the end of a cluster")
+        until(counts.seen(lambda: workflow.poll() is not None), 300, "the end of the workflow")
+    assert workflow.returncode == 0
+    for n in range(24):
+        text = clusters.say("cat", f"{HERE}/later/{n}")
+        assert text == "start\nend", "each job ran, and no started one was lost"
+    counts.hold()
+    seen = pilots(clusters)
+    assert {pilot["site"] for pilot in seen} == {"Near", "Far"}
+    assert len(seen) * 4 * 1 <= BUDGET_CORE_H
+    assert "could not end the pilots: Far: " in said(clusters)
+    # it is back: what may be left there is found by the journal
+    clusters.say("slurmctld", "-f", CONF, user="root")
+    until(lambda: clusters.run("ssh", "second", "squeue").returncode == 0, 60, "a controller")
+    clusters.say("osgpilot", "cleanup", "--yes", f"--dir={HERE}", folder=HERE)
+    assert not [*squeue(clusters, "Near"), *squeue(clusters, "Far")]
+    assert not clusters.run("ls", "/home/alice/.local/state/osgpilot").stdout
+
+
+def test_clusters_of_a_federation_serve_a_workflow(clusters: Pool):
+    until(lambda: "idle" in clusters.run("sinfo", "--clusters=second", "-h", "-o", "%T").stdout)
+    counts = Counts(clusters)
+    argv = snakemake("near.yaml,federated.yaml", "--forceall", "--until", "one")
+    with started(clusters, *argv) as workflow:
+        until(counts.seen(lambda: workflow.poll() is not None), 300, "the end of the workflow")
+    assert workflow.returncode == 0
+    counts.hold()
+    assert {pilot["site"] for pilot in pilots(clusters)} == {"Near", "Far"}
+    assert not [*squeue(clusters, "Near"), *squeue(clusters, "Far")]
