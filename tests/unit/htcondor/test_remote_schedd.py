@@ -71,7 +71,7 @@ class FakeWorker:
 
     def do_keep_image(self, request):
         self.kept = request
-        return "/spool/7/a.sif"
+        return {"cluster": 7, "path": "/spool/7/a.sif"}
 
     def do_find(self, request):
         return {f"r1/{n}": job_id for n, job_id in enumerate(self.queue)}
@@ -125,6 +125,7 @@ def test_an_image_is_kept_at_an_access_point_that_can(
     there.submit(Submission(("c",), replace(REQUEST, container_image=image, **more)))
     assert worker.described["container_image"] == (used or image)
     assert worker.described.get("container_is_common") == ("true" if used else None)
+    assert worker.described.get("My.DAGManJobId") == ("7" if used else None)
     assert ("keep_image" in worker.asked) is bool(used)
     if used:
         assert worker.kept["description"]["transfer_input_files"] == image

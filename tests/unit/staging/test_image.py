@@ -66,9 +66,9 @@ def test_an_image_of_any_name_is_reached_by_a_link(images, tmp_path):
 
 
 def test_the_transfer_method_of_an_image_is_logged(images, said):
-    images.way = "once to a pilot"
+    images.way = "once to each pilot"
     images.find("tools.sif")
-    assert said[0].endswith("is sent once to a pilot")
+    assert said[0].endswith("is sent once to each pilot")
 
 
 def test_an_image_that_pilots_can_read_does_not_travel(images, said, tmp_path):
