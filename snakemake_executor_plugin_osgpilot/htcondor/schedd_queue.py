@@ -174,7 +174,8 @@ class CondorQueue:
         except OSError:
             # the access point says so, in its words
             return ""
-        return key_of(image, status.st_size, status.st_mtime_ns)
+        # not its date, which says when a run used it last, if it is one of the cache
+        return key_of(image, status.st_size, status.st_ino)
 
     def _keep(self, submission: Submission, name: str, *, sent: bool) -> dict[str, Any]:
         """Return the `cluster` of the job that keeps an image as `name`, and the `path` of the

@@ -148,6 +148,11 @@ def test_jobs_run_in_the_container_of_their_rule(workflow: Workflow):
     assert "disk usage exceeded" not in log
     assert max(ad["BytesRecvd"] for ad in many) < 1_000_000
     assert not jobs_in_queue()
+    moved, size_mb = workflow.record()["transfers"], image.stat().st_size / 2**20
+    assert moved["images"] == len(pilots) <= moved["pilots"]
+    assert moved["images_mb"] == pytest.approx(len(pilots) * size_mb)
+    received_mb = sum(ad["BytesRecvd"] for ad in ads(workflow) if "BytesRecvd" in ad) / 2**20
+    assert moved["to_jobs_mb"] == pytest.approx(received_mb, rel=0.01)
 
 
 def test_an_image_without_the_snakemake_that_a_rule_needs_says_so(workflow: Workflow):

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -175,6 +176,9 @@ def test_a_changed_image_is_another_one(tmp_path):
     image, worker = tmp_path / "a.sif", Keeper()
     image.write_text("image")
     assert scopes(tmp_path, worker, (str(image), 2)) == ["7"]
+    os.utime(image, (0, 0))
+    assert scopes(tmp_path, worker, (str(image), 2)) == ["7", "7"]
+    worker.described.pop()
     image.write_text("another")
     assert scopes(tmp_path, worker, (str(image), 2)) == ["7", "8"]
 

@@ -306,10 +306,11 @@ def test_pilot_without_an_id_has_no_name():
 
 def test_end_of_a_job_has_its_usage(there, worker, clock):
     took = {"RemoteUserCpu": 30.5, "RemoteSysCpu": 1.0, "ResidentSetSize": 2049, "DiskUsage": 10}
+    took |= {"BytesRecvd": 2048.0, "BytesSent": 512.0}
     worker.queue["1.0"] = {**DONE, **took}
     clock.at_s += 60
     (ended,) = (e for _, e in there.events() if e.kind is EventKind.TERMINATED)
-    assert ended.usage == (31.5, 3, 1)
+    assert ended.usage == (31.5, 3, 1, 2.0, 0.5)
 
 
 def test_interruption_has_its_reason(there, worker, clock):
