@@ -301,6 +301,37 @@ def test_every_kind_of_environment_is_active_in_its_job(
     assert (images(conda), kept.exists()) == ([], False)
 
 
+def test_pilots_fetch_an_image_from_where_it_was_pushed_to(
+    workflow: Workflow, channel: Path, conda: Path, web: WebServer
+):
+    folder = workflow.folder
+    greeting(folder, f"file://{channel}")
+    workflow.snakefile("""
+rule all:
+    input: expand("{n}.txt", n=range(3))
+
+rule made:
+    output: "{n}.txt"
+    conda: "envs/greet.yaml"
+    shell: "greet {wildcards.n} > {output}"
+""")
+    assert workflow.run("--sdm", "conda") == 0, workflow.said
+    assert workflow.record()["transfers"]["images"] >= 1
+    (image,) = images(conda)
+    push = ["osgpilot", "software", "push", image.stem, str(web.folder), "--url", web.url]
+    subprocess.run(push, check=True)
+    for number in range(3):
+        (folder / f"{number}.txt").unlink()
+    web.asked.clear()
+    assert workflow.run("--sdm", "conda") == 0, workflow.said
+    assert f"is fetched by pilots from {web.url}/{image.name}" in workflow.said
+    assert (folder / "2.txt").read_text() == "2\nwords 2.0\nand more\n"
+    fetched = [each for each in web.asked if each == f"GET /{image.name}"]
+    record = workflow.record()
+    assert 1 <= len(fetched) <= record["transfers"]["pilots"]
+    assert record["transfers"]["images"] == 0
+
+
 BROKEN = {
     "conflict": ("[greet=1.2, words=1.0]", "words"),
     "missing": ("[nowhere]", "nowhere"),

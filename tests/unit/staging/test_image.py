@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
+from snakemake_executor_plugin_osgpilot.runtime_image import published
 from snakemake_executor_plugin_osgpilot.staging.container_image import NO_IMAGE, Image, Images
 
 
@@ -69,6 +70,15 @@ def test_the_transfer_method_of_an_image_is_logged(images, said):
     images.way = "once to each pilot"
     images.find("tools.sif")
     assert said[0].endswith("is sent once to each pilot")
+
+
+def test_an_image_that_was_pushed_is_fetched_from_there(images, said, tmp_path):
+    url = "osdf:///mine/tools.sif"
+    published.push(tmp_path / "tools.sif", "osdf:///mine", url, "true {file} {url}")
+    assert images.find("tools.sif") == Image(url, size_mb=2)
+    assert said == [f"image {tmp_path / 'tools.sif'} (2 MB) is fetched by pilots from {url}"]
+    shared = Images(tmp_path, said.append, shared_prefixes=(str(tmp_path),))
+    assert not shared.find("tools.sif").transferred
 
 
 def test_an_image_that_pilots_can_read_does_not_travel(images, said, tmp_path):
