@@ -49,7 +49,7 @@ class CondorQueue:
     `run_folder` is a path that HTCondor reads unchanged (see `neutral_path`).
     `address` is that of the schedd (see `worker`), None for the one of this machine; `manager` is
     the central manager, empty for the configured one. `image_way` explains to the user how an image
-    is transferred; `wanted` are URL schemes among the inputs of submitted jobs.
+    is transferred; `wanted` are URL schemes among the inputs and images of submitted jobs.
     """
 
     submit_s = SUBMIT_S
@@ -144,6 +144,8 @@ class CondorQueue:
         )
         self._checked = True
         self.wanted |= {scheme_of(url) for urls in submission.urls.values() for url in urls}
+        if is_file_url(submission.request.container_image):
+            self.wanted.add(scheme_of(submission.request.container_image))
         cluster, first = answer["cluster"], answer["first_proc"]
         return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}
 
@@ -275,6 +277,11 @@ def host_and_port(address: str) -> str:
     """Return `HOST:PORT` of a daemon's address (`<10.0.0.1:9618?addrs=...>`), empty if unknown."""
     found = re.match(r"<(\[[0-9A-Fa-f:]+\]|[^:?<>]+):(\d+)", address)
     return f"{found[1]}:{found[2]}" if found else ""
+
+
+def is_file_url(image: str) -> bool:
+    """Return True if HTCondor's plugins fetch an image, and not Apptainer from a registry."""
+    return "://" in image and image.endswith(".sif")
 
 
 def scheme_of(url: str) -> str:

@@ -183,6 +183,17 @@ def test_a_changed_image_is_another_one(tmp_path):
     assert scopes(tmp_path, worker, (str(image), 2)) == ["7", "8"]
 
 
+@pytest.mark.parametrize(
+    ("image", "scheme"),
+    [("osdf:///a.sif", {"osdf"}), ("oras://h/a:1", set()), ("/a.sif", set()), ("", set())],
+)
+def test_a_scheme_of_an_image_needs_a_plugin_like_one_of_an_input(tmp_path, image, scheme):
+    made = LocalAccessPoint(SEAT, tmp_path)
+    made._worker = Keeper()
+    made.submit(Submission(("1",), Request(JobClass(Shape(1, 500)), image)))
+    assert made.wanted == scheme
+
+
 @pytest.mark.parametrize("refusal", [RejectedError("no"), QueueFullError("no", 0, at_once=False)])
 def test_jobs_are_submitted_if_no_job_may_keep_their_image(tmp_path, refusal):
     worker = Keeper()
