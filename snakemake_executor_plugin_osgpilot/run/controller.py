@@ -309,8 +309,8 @@ class RunController:
         for scheme in sorted(schemes - self._unsupported):
             logger.warning(
                 f"no pilot can fetch {scheme}:// inputs or images, their HTCondor has no plugin "
-                f"for it, and jobs with these wait: leave {scheme} out of --osgpilot-url-schemes for "
-                "Snakemake to fetch inputs, name a container image by another URL (or see "
+                f"for it, and jobs with these wait: leave {scheme} out of --osgpilot-url-schemes "
+                "for Snakemake to fetch inputs, name a container image by another URL (or see "
                 "`osgpilot software forget`), or use an image for pilots that has the plugin"
             )
         self._unsupported |= schemes
