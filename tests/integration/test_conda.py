@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 from beside_local import notebook
 from conda_channel import PLACEHOLDER, Channel, add_programs, install_conda
-from conftest import PATIENCE_S, WebServer, Workflow, jobs_in_queue, pilots_in_slurm, until
+from conftest import (
+    PATIENCE_S,
+    WebServer,
+    Workflow,
+    jobs_in_queue,
+    past_jobs,
+    pilots_in_slurm,
+    until,
+)
 
 RUNTIME = "/opt/sif/runtime.sif"
 JOB_IMAGE = "/opt/sif/job.sif"
@@ -145,9 +153,7 @@ def planned(workflow: Workflow) -> str:
 
 def ads(workflow: Workflow) -> list[dict]:
     (run,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
-    name = run.parent.name
-    asked = ["condor_history", "-json", "-constraint", f'OSGPilotWorkflow == "{name}"']
-    return json.loads(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+    return past_jobs(run.parent.name)
 
 
 def images(conda: Path) -> list[Path]:
@@ -323,7 +329,7 @@ def test_every_kind_of_environment_is_active_in_its_job(
     assert (folder / "timed.tsv").read_text().startswith("s\t")
     assert "needs Snakemake" not in workflow.said
     assert not list(folder.glob(".snakemake/conda/*"))
-    assert "executed" in (folder / "ran.ipynb").read_text()
+    assert '"execution_count": 1' in (folder / "ran.ipynb").read_text()
     # greet alone, on the job image, on Python, with stamp in the group; tools, noted, pinned
     assert len(images(conda)) == 7
 

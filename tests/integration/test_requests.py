@@ -1,11 +1,10 @@
 """What rules ask of a slot, as it arrives at the access point and on a pilot."""
 
-import json
 import re
 import shutil
 
 import pytest
-from conftest import SITE, Workflow, jobs_in_queue, tool
+from conftest import SITE, Workflow, jobs_in_queue, past_jobs
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import attribute
@@ -21,8 +20,7 @@ GPU_SITE = {
 
 def ads(workflow: Workflow) -> list[dict]:
     """Return the job ads of a finished run."""
-    wanted = f'OSGPilotWorkflow == "{workflow.record()["run"]}"'
-    return json.loads(tool("condor_history", "-json", "-constraint", wanted))
+    return past_jobs(workflow.record()["run"])
 
 
 def is_free(name: str) -> bool:
@@ -151,7 +149,7 @@ def test_jobs_run_in_the_container_of_their_rule(workflow: Workflow):
     moved, size_mb = workflow.record()["transfers"], image.stat().st_size / 2**20
     assert moved["images"] == len(pilots) <= moved["pilots"]
     assert moved["images_mb"] == pytest.approx(len(pilots) * size_mb)
-    received_mb = sum(ad["BytesRecvd"] for ad in ads(workflow) if "BytesRecvd" in ad) / 2**20
+    received_mb = sum(ad["BytesRecvd"] for ad in ads(workflow)) / 2**20
     assert moved["to_jobs_mb"] == pytest.approx(received_mb, rel=0.01)
 
 
