@@ -439,18 +439,27 @@ def chooses_partitions(slurm_executor: Any) -> bool:
     return bool(getattr(slurm_executor, "_partitions", None))
 
 
-def reindex_running(workflow: Any, job: Any) -> None:
-    """Have Snakemake find `job`, which ended, among its running jobs.
+def keep_groups_apart(dag: Any) -> None:
+    """Have Snakemake make groups from scratch each time; call it before jobs are handed over.
 
-    Call it with the scheduler's lock held, as `handle_job_success` is. A group is merged with
-    others after Snakemake put it into `JobScheduler.running` and `DAG._running`, sets that look for
-    its old hash then; removing it raised `KeyError` and ended the workflow (9.27.1). If that
-    changes, nothing happens.
+    `DAG.update_groups`, called again after each checkpoint, takes groups from a cache and merges
+    them in place, those that are ready or running, too (9.27.1). The sets that hold these look for
+    their new hash then: a group was handed over in each round, and its end raised `KeyError`.
+    If that changes, at worst the groups are made once more.
     """
-    for holder, name in _running_sets(workflow):
-        if job not in getattr(holder, name):
-            # from a list: a copy of a set keeps the old hashes
-            setattr(holder, name, {*list(getattr(holder, name)), job})
+    if not hasattr(dag, "group_job_factory") or not getattr(dag, "_group", None):
+        return
+    dag.group_job_factory.cache = _NoCache()
+    dag.update_groups()
+    dag._ready_jobs = {job for job in dag._ready_jobs if not job.is_group()}
+    dag.update_ready()
+
+
+class _NoCache(dict[Any, Any]):
+    """A mapping that keeps nothing."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Forget `value` at once."""
 
 
 def forget_running(workflow: Any, jobs: Sequence[Any]) -> None:
@@ -464,15 +473,11 @@ def forget_running(workflow: Any, jobs: Sequence[Any]) -> None:
         return
     scheduler = workflow.scheduler
     with scheduler._lock:
-        for holder, name in _running_sets(workflow):
-            setattr(holder, name, {job for job in getattr(holder, name) if job not in jobs})
         for job in jobs:
+            scheduler.running.discard(job)
+            workflow.dag._running.discard(job)
             scheduler._free_resources(job)
         scheduler._open_jobs.release()
-
-
-def _running_sets(workflow: Any) -> tuple[tuple[Any, str], ...]:
-    return ((workflow.scheduler, "running"), (workflow.dag, "_running"))
 
 
 def settings_given(plugin: Any) -> Any:

@@ -20,7 +20,7 @@ from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 
 from ..common.log_output import attached, labelled
 from ..common.redact import Redactor
-from ..common.snakemake_compat import WorkflowProxy
+from ..common.snakemake_compat import WorkflowProxy, keep_groups_apart
 from ..common.snakemake_types import AnyJob, Executor, SnakemakeLogger, Workflow
 from ..config.project import choose
 from ..config.site import load
@@ -67,6 +67,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             self.redact = Redactor(environment_of(workflow).values())
             self._logs.enter_context(attached(SnakemakeHandler(snakemake_logger, self.redact)))
             self._logs.enter_context(hidden_errors_shown(workflow, self.redact))
+            keep_groups_apart(workflow.dag)
             self._routes = self._find_routes()
             self._decide_routes()
             self._open_lanes()

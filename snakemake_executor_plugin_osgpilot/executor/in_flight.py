@@ -30,7 +30,7 @@ class InFlight:
 
     def __init__(self) -> None:
         self._keys: dict[str, str] = {}
-        self._outputs: dict[str, frozenset[str]] = {}
+        self._begun: dict[str, tuple[AnyJob, frozenset[str]]] = {}
         self._again: list[_Again] = []
         self._lock = Lock()
 
@@ -50,20 +50,24 @@ class InFlight:
             )
         return True
 
-    def begins(self, outputs: Iterable[str], key: str) -> None:
+    def begins(self, outputs: Iterable[str], key: str, job: AnyJob) -> None:
         """Note that a job is in flight."""
         with self._lock:
-            self._outputs[key] = frozenset(outputs)
-            self._keys.update(dict.fromkeys(self._outputs[key], key))
+            self._begun[key] = (job, frozenset(outputs))
+            self._keys.update(dict.fromkeys(self._begun[key][1], key))
 
     def ends(self, key: str) -> list[AnyJob]:
-        """Note that a job has ended; return the jobs handed over again that end with it."""
+        """Note that a job has ended; return the jobs handed over again that end with it.
+
+        Those equal to it are left out: Snakemake has one of them.
+        """
         with self._lock:
-            for output in self._outputs.pop(key, ()):
+            first, outputs = self._begun.pop(key, (None, ()))
+            for output in outputs:
                 if self._keys.get(output) == key:
                     del self._keys[output]
             for each in self._again:
                 each.keys.discard(key)
-            over = [each.job for each in self._again if not each.keys]
+            over = [each.job for each in self._again if not each.keys and each.job != first]
             self._again = [each for each in self._again if each.keys]
         return over

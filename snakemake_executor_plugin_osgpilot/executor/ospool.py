@@ -17,7 +17,7 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 from ..common.log_output import current_label, set_label
 from ..common.redact import Redactor
-from ..common.snakemake_compat import forget_running, reindex_running
+from ..common.snakemake_compat import forget_running
 from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
 from ..config.run_options import options_of
 from ..errors import OsgpilotError
@@ -175,7 +175,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
                 continue
             info.external_jobid = own.key
             self._active[own.key] = info
-            self._in_flight.begins(outputs, own.key)
+            self._in_flight.begins(outputs, own.key, job)
             self.report_job_submission(info)
             ready.append(HandedOverJob(job, own))
         for listener in self._listeners:
@@ -188,7 +188,6 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
     def handle_job_success(self, job: AnyJob) -> None:
         """Notify the listeners that Snakemake counts `job` as done; runs on the main thread."""
-        reindex_running(self.workflow, job)
         super().handle_job_success(job)
         self._run.tenure.is_certain()
         key, runtime_s = self._ended.pop(job, ("", 0.0))
@@ -198,7 +197,6 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
     def handle_job_error(self, job: AnyJob) -> None:
         """Notify the listeners that `job` failed; Snakemake may hand it over again."""
-        reindex_running(self.workflow, job)
         super().handle_job_error(job)
         self._run.tenure.is_certain()
         if self._serves(job) and (trouble := updated.restore(job, self.workflow.persistence)):

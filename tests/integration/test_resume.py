@@ -344,7 +344,7 @@ rule gather:
 """
 
 
-def test_a_group_that_snakemake_hands_over_again_and_again_is_submitted_once(workflow, shared):
+def test_groups_behind_a_checkpoint_are_submitted_once_and_end(workflow, shared):
     workflow.snakefile(GROUPED.format(place=shared))
     grouped = (*options(shared), "--group-components", "g=2")
     process = workflow.start(*grouped)
@@ -352,12 +352,14 @@ def test_a_group_that_snakemake_hands_over_again_and_again_is_submitted_once(wor
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     second = workflow.start(*grouped)
-    until(lambda: "again while its job" in workflow.said or second.poll() is not None, "its fault")
+    until(lambda: "Group job g" in workflow.said or second.poll() is not None, "its groups")
     (shared / "go").touch()
     assert second.wait(PATIENCE_S) == 0, workflow.said
     assert (workflow.folder / "sum").read_text().split() == ["0", "1", "2", "3"]
-    # once in each session at most, however often it is handed over
+    # once in each session at most
     assert max(map(executions(shared).count, "0123")) <= 2
     rules = json.loads((run_folder(workflow) / "record.json").read_text())["rules"]
     assert sum(rule["jobs"] for rule in rules.values()) <= 4, rules
+    assert workflow.said.count("Group job g") <= 4, "a group is handed over again and again"
+    assert "6 of 6 steps (100%) done" in workflow.said
     assert nothing_left()

@@ -5,15 +5,26 @@ import logging
 import threading
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
+from snakemake.api import SnakemakeApi
 from snakemake.scheduling.job_scheduler import JobScheduler
+from snakemake.settings.types import (
+    DAGSettings,
+    ExecutionSettings,
+    GroupSettings,
+    OutputSettings,
+    Quietness,
+    ResourceSettings,
+)
+from snakemake.workflow import Workflow
 
 import snakemake_executor_plugin_osgpilot
 from snakemake_executor_plugin_osgpilot.common import snakemake_compat
 from snakemake_executor_plugin_osgpilot.common.snakemake_compat import (
     forget_running,
-    reindex_running,
+    keep_groups_apart,
     settings_given,
 )
 
@@ -171,58 +182,79 @@ def test_snakemake_still_has_the_arguments_where_they_are_looked_for():
     assert "args" in cli.args_to_api.__code__.co_varnames
 
 
-class Group:
-    """A group of jobs that, as Snakemake's, may be merged with another while it runs."""
-
-    def __init__(self, *jobs):
-        self.jobs = set(jobs)
-
-    def __hash__(self):
-        return hash(frozenset(self.jobs))
-
-    def __eq__(self, other):
-        return self.jobs == other.jobs
+GROUPED = """
+rule all:
+    input: expand("out/{n}", n=range(4))
+rule one:
+    output: "out/{n}"
+    group: "g"
+    shell: "touch {output}"
+"""
 
 
 @pytest.fixture
-def scheduling():
-    """Return a workflow with Snakemake's own scheduler, but no loop that drives it."""
+def dag(tmp_path, monkeypatch):
+    """Return Snakemake's own DAG of a workflow with groups."""
+    monkeypatch.chdir(tmp_path)
+    Path("Snakefile").write_text(GROUPED, "utf-8")
+    output = OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)
+    with SnakemakeApi(output) as api:
+        made = api.workflow(ResourceSettings(nodes=1), snakefile=Path("Snakefile"))
+        made.dag(DAGSettings(targets={"all"})).printrulegraph()
+        dag, workflow = made._workflow.dag, made._workflow
+        # as for an executor of remote jobs
+        workflow.group_settings = GroupSettings(group_components={"g": 2})
+        workflow.execution_settings = ExecutionSettings()
+        monkeypatch.setattr(Workflow, "non_local_exec_or_dryrun", True)
+        dag._ready_jobs.clear()
+        workflow.async_run(dag.postprocess())
+        yield dag
+
+
+def made_again(dag):
+    dag.update_groups()
+    dag.update_ready()
+
+
+def groups_of(dag):
+    """Return the members of each group that is ready, by jobid."""
+    return sorted(
+        sorted(job.jobid for job in each.jobs) for each in dag.ready_jobs if each.is_group()
+    )
+
+
+def test_groups_are_not_merged_while_they_are_ready(dag):
+    keep_groups_apart(dag)
+    before = groups_of(dag)
+    for _ in range(3):
+        made_again(dag)
+    assert groups_of(dag) == before
+    assert list(map(len, before)) == [2, 2]
+
+
+def test_groups_that_were_merged_before_are_made_from_scratch(dag):
+    for _ in range(3):
+        made_again(dag)
+    assert max(map(len, groups_of(dag))) > 2, "Snakemake keeps groups apart: this is not needed"
+    keep_groups_apart(dag)
+    assert list(map(len, groups_of(dag))) == [2, 2]
+    assert all(job in dag.ready_jobs for job in list(dag.ready_jobs))
+
+
+def test_a_job_that_was_handed_over_again_is_forgotten_and_frees_its_resources():
     scheduler = object.__new__(JobScheduler)
-    scheduler.running, scheduler.freed = set(), []
+    scheduler.running, scheduler.resources = {"first", "again"}, {"_cores": 3}
     scheduler._lock, scheduler._open_jobs = threading.RLock(), threading.Semaphore(0)
-    scheduler._free_resources = scheduler.freed.append
-    return SimpleNamespace(scheduler=scheduler, dag=SimpleNamespace(_running=set()))
+    again = Again("again")
+    workflow = SimpleNamespace(scheduler=scheduler, dag=SimpleNamespace(_running={"first", again}))
+    forget_running(workflow, [again])
+    assert scheduler.running == workflow.dag._running == {"first"}
+    assert scheduler.resources == {"_cores": 5}
+    assert scheduler._open_jobs.acquire(blocking=False)
 
 
-def start(workflow, job):
-    workflow.scheduler.running.add(job)
-    workflow.dag._running.add(job)
+class Again(str):
+    """A job that takes two cores."""
 
-
-def test_a_group_that_was_merged_while_it_ran_is_found_when_it_ends(scheduling):
-    group = Group("a")
-    start(scheduling, group)
-    group.jobs.add("b")
-    reindex_running(scheduling, group)
-    scheduling.scheduler.running.remove(group)
-    scheduling.dag._running.remove(group)
-    assert not scheduling.scheduler.running
-    assert not scheduling.dag._running
-
-
-@pytest.mark.parametrize("forgets_first", [True, False])
-def test_a_group_handed_over_twice_ends_once(scheduling, forgets_first):
-    first, again = Group("a"), Group("a", "b")
-    start(scheduling, first)
-    first.jobs.add("b")
-    start(scheduling, again)
-    if forgets_first:
-        forget_running(scheduling, [again])
-    reindex_running(scheduling, first)
-    scheduling.scheduler.running.remove(first)
-    scheduling.dag._running.remove(first)
-    if not forgets_first:
-        forget_running(scheduling, [again])
-    assert not scheduling.scheduler.running
-    assert not scheduling.dag._running
-    assert scheduling.scheduler.freed == [again]
+    __slots__ = ()
+    scheduler_resources: ClassVar = {"_cores": 2}
