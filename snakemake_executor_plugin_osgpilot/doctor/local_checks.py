@@ -22,7 +22,7 @@ from ..model.identity import RunIdentity
 from .context import CheckContext
 from .findings import Finding, failed, of_error, ok, untested, warning
 
-NEEDED = {"snakemake": ((9, 27), (10,)), "htcondor": ((24, 5), (26,))}
+NEEDED = {"snakemake": ((9, 20), (10,)), "htcondor": ((24, 5), (26,))}
 """Supported versions (from, below), as in `pyproject.toml`."""
 
 REGISTRY = "https://topology.opensciencegrid.org/miscproject/json"

@@ -136,7 +136,11 @@ def _log_group_error(job: GroupJob, text: str, logs: list[str], more: dict[str, 
             "event": LogEvent.GROUP_ERROR,
             "groupid": job.groupid,
             "aux_logs": logs,
-            "job_error_info": [part.get_log_error_info(indent=True, **more) for part in parts],
+            # Snakemake's formatter takes `rule_name`, up to 9.26 `name`
+            "job_error_info": [
+                {"name": part.rule, **part.get_log_error_info(indent=True, **more)}
+                for part in parts
+            ],
             **more,
         },
     )

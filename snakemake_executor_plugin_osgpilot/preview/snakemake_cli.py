@@ -30,6 +30,9 @@ OTHER_DEEDS = (
 )  # fmt: skip
 """Options with which Snakemake does not run the workflow (`cli.args_to_api`)."""
 
+UNLIMITED_CORES = 1 << 31
+"""More than any rule asks for; Snakemake limits the threads of a rule to its cores."""
+
 
 def preview(argv: Sequence[str]) -> Preview | None:
     """Return what `snakemake ARGV` would do; None if Snakemake refused and printed the reason.
@@ -50,6 +53,9 @@ def ask(argv: Sequence[str], executor: type) -> Any:
         parser, args = cli.parse_args(list(argv))
         _check(args)
         args.dryrun = False
+        if args.cores is None:
+            # up to 9.26, one core is assumed in a dry run, and no rule has more threads
+            args.cores = UNLIMITED_CORES
         args.quiet = {*(args.quiet or ()), *(each for each in Quietness if each != Quietness.ALL)}
         with _as_it_was(Path(args.directory or ".") / ".snakemake"):
             try:

@@ -264,7 +264,7 @@ def log():
 
     handler = logging.Handler()
     handler.lines = []
-    handler.emit = lambda record: handler.lines.append(DefaultFormatter().format(record))
+    handler.emit = lambda record: handler.lines.append(DefaultFormatter(quiet=None).format(record))
     logger.addHandler(handler)
     yield lambda: "\n".join(handler.lines)
     logger.removeHandler(handler)

@@ -1,6 +1,7 @@
 """The line that reports a failed job, whatever `--quiet` hides."""
 
 import logging
+from inspect import signature
 from types import SimpleNamespace
 
 import pytest
@@ -98,7 +99,8 @@ def test_no_quietness_hides_it(quiet, capsys):
     seen = []
     handler = logging.Handler()
     handler.emit = lambda record: seen.append(record.getMessage())
-    handler.addFilter(DefaultFilter(quiet, False, False, False, False))
+    taken = signature(DefaultFilter).parameters
+    handler.addFilter(DefaultFilter(quiet, **dict.fromkeys(taken.keys() - {"quiet"}, False)))
     logger.addHandler(handler)
     try:
         base = type("Base", (), {"print_job_error": lambda self, info, msg, **_: None})

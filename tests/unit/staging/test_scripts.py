@@ -358,7 +358,7 @@ def test_modules_of_snakemake_suffice_for_a_bare_python(cache, tmp_path, monkeyp
     Path("a.py").write_text(
         "from snakemake.shell import shell\n"
         "import sys\n"
-        "shell('echo {snakemake.params.n} $OMP_NUM_THREADS > out')\n"
+        "shell('echo {snakemake.params.n} $OMP_NUM_THREADS > out', threads=2)\n"
         "print(snakemake.log_fmt_shell(), snakemake.params.get('n'), file=open('more', 'w'))\n"
     )
     ours = lines(job("a.py", cache, n=5), "image.sif")

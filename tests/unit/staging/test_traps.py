@@ -286,7 +286,7 @@ def test_what_is_handed_over_after_a_failure_is_a_retry(start):
     ours, run = start(OSPoolExecutor, flow)
     job = add_job(ours)
     ours._payloads = {}
-    ours._in_flight.begins(["out"], "000001")
+    ours._in_flight.begins(["out"], "000001", job)
     retries = []
 
     def hand_over_again(failed):
