@@ -14,6 +14,7 @@ from pathlib import Path
 from ..common.atomic_write import write_atomically
 from ..common.subprocesses import run
 from ..errors import InputError
+from .packing import images
 
 PUSH_S = 4 * 3600.0
 ANSWER_S = 30.0
@@ -36,7 +37,12 @@ _SAID_MAX = 500
 
 
 def url_of(image: Path) -> str:
-    """Return the URL of an image, empty if it was not published or is another one since."""
+    """Return the URL of an image, empty if it was not published or is another one since.
+
+    Beside an image that is not in the cache, others might have written a file of that name.
+    """
+    if image.parent != images():
+        return ""
     try:
         noted = json.loads(_note(image).read_text())
         url, content = noted["url"], noted["content"]

@@ -12,8 +12,9 @@ from snakemake_executor_plugin_osgpilot.runtime_image.published import forget, p
 
 
 @pytest.fixture
-def image(tmp_path):
-    path = tmp_path / "cache/conda-1.sif"
+def image(tmp_path, monkeypatch):
+    monkeypatch.setenv("OSGPILOT_CACHE", str(tmp_path))
+    path = tmp_path / "environments/conda-1.sif"
     path.parent.mkdir()
     path.write_bytes(b"image of an environment")
     path.chmod(0o600)
@@ -65,6 +66,17 @@ def test_an_image_of_another_content_is_not_taken_for_the_pushed_one(image, serv
     image.unlink()
     image.write_bytes(b"image that was made again")
     assert url_of(image) == ""
+
+
+def test_what_lies_beside_an_image_elsewhere_is_no_note(image, served, tmp_path):
+    pushed(image, *served)
+    there = tmp_path / "w" / image.name
+    there.parent.mkdir()
+    # of the same content, even
+    there.hardlink_to(image)
+    there.with_suffix(".url").write_text(image.with_suffix(".url").read_text())
+    assert url_of(image)
+    assert not url_of(there)
 
 
 def test_what_is_noted_of_an_image_goes_with_it(image, served):

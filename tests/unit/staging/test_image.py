@@ -72,13 +72,17 @@ def test_the_transfer_method_of_an_image_is_logged(images, said):
     assert said[0].endswith("is sent once to each pilot")
 
 
-def test_an_image_that_was_pushed_is_fetched_from_there(images, said, tmp_path):
+def test_an_image_that_was_pushed_is_fetched_from_there(images, said, tmp_path, monkeypatch):
+    monkeypatch.setenv("OSGPILOT_CACHE", str(tmp_path))
+    image = tmp_path / "environments/tools.sif"
+    image.parent.mkdir()
+    (tmp_path / "tools.sif").rename(image)
     url = "osdf:///mine/tools.sif"
-    published.push(tmp_path / "tools.sif", "osdf:///mine", url, "true {file} {url}")
-    assert images.find("tools.sif") == Image(url, size_mb=2)
-    assert said == [f"image {tmp_path / 'tools.sif'} (2 MB) is fetched by pilots from {url}"]
+    published.push(image, "osdf:///mine", url, "true {file} {url}")
+    assert images.find(str(image)) == Image(url, size_mb=2)
+    assert said == [f"image {image} (2 MB) is fetched by pilots from {url}"]
     shared = Images(tmp_path, said.append, shared_prefixes=(str(tmp_path),))
-    assert not shared.find("tools.sif").transferred
+    assert not shared.find(str(image)).transferred
 
 
 def test_an_image_that_pilots_can_read_does_not_travel(images, said, tmp_path):
