@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import site
 import struct
 import subprocess
+import sys
 import tarfile
 import zipfile
 from io import BytesIO
@@ -139,6 +141,7 @@ def add_programs(channel: Channel, folder: Path, *, large: bool) -> None:
     channel.add("r", "4.5", r)
     python = below(tree, "bin/python3.13", "lib/python3.13") | {"bin/python": "-> python3.13"}
     wanted = ("libexpat", "libz.", "libffi", "libbz2", "liblzma", "libuuid", "libcrypto", "libssl")
+    wanted += ("libstdc++", "libgcc_s")
     python |= {n: what for n, what in every.items() if Path(n).name.startswith(wanted)}
     python["etc/conda/activate.d/python.sh"] = (
         f'export LD_LIBRARY_PATH="$CONDA_PREFIX/{libraries}'
@@ -150,6 +153,7 @@ def add_programs(channel: Channel, folder: Path, *, large: bool) -> None:
         programs += ("bin/bowtie2-align-l", "bin/bowtie2-build-s", "bin/bowtie2-build-l")
         more = below(tree, *programs, "lib/python3", "share")
         channel.add("tools", "1.0", {n: what for n, what in more.items() if n not in r})
+    channel.add("papermill", "2.6", _papermill(), ("python",))
     cat = Path("/usr/bin/cat").read_bytes()
     stamp = (
         f"#!/bin/bash\nprefix={PLACEHOLDER}\n"
@@ -170,6 +174,39 @@ def add_programs(channel: Channel, folder: Path, *, large: bool) -> None:
     )
 
 
+def _papermill() -> Files:
+    """Return what runs notebooks, of the packages of this Python."""
+    listing = [sys.executable, str(KIT / "runtime-packages.py"), "papermill", "ipykernel"]
+    listed = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.splitlines()
+    here = Path(site.getsitepackages()[0])
+    left_out = ("debugpy", "sqlalchemy/testing")
+    packages = {
+        f"local/lib/python3.13/dist-packages/{name}": here / name
+        for name in listed
+        if not name.startswith(left_out) and "__pycache__" not in name
+    }
+    return {"bin/papermill": '#!/bin/sh\nexec python -m papermill "$@"\n', **packages}
+
+
+EXPLICIT = """
+def create(argv):
+    parser = argparse.ArgumentParser(prog="conda create")
+    parser.add_argument("--file", type=Path)
+    parser.add_argument("--prefix", type=Path)
+    options, _ = parser.parse_known_args(argv)
+    listed = [line for line in options.file.read_text().split() if "://" in line]
+    named = [url.rpartition("/")[2].removesuffix(".conda").rsplit("-", 2) for url in listed]
+    channels = sorted({url.rsplit("/", 2)[0] for url in listed})
+    asyncio.run(_make(channels, [f"{n}=={version}" for n, version, _ in named], options.prefix))
+    return 0
+
+
+if __name__ == "__main__":
+    status = create(sys.argv[2:]) if sys.argv[1] == "create" else main(sys.argv[1:])
+"""
+"""What `conda create --file` does with a list of packages (`@EXPLICIT`)."""
+
+
 def install_conda(folder: Path) -> Path:
     """Put a program `conda` into `folder`, with `activate` beside it; return their folder."""
     programs = folder / "conda" / "bin"
@@ -182,6 +219,8 @@ def install_conda(folder: Path) -> Path:
         text = text.replace(needed, more)
         needed = 'config.add_argument("--json", action="store_true", required=True)'
         text = text.replace(needed, needed.replace(", required=True", ""))
+        begin = '\nif __name__ == "__main__":\n    status = main(sys.argv[1:])\n'
+        text = text.replace(begin, EXPLICIT)
         # as conda does, but rattler only if it is asked to
         text = text.replace("show_progress=False", "show_progress=False, execute_link_scripts=True")
         (programs / name).write_text(text)

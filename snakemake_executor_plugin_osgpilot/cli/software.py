@@ -43,11 +43,15 @@ def list_images(as_json: bool) -> None:
         echo("no image has been made yet")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("image", "content", "base", "MB", "last used"):
+    names = ["image", "content", "base", "MB", "last used"]
+    # as a rule, there is none
+    names += ["fetched from"] if any(each.url for each in found) else []
+    for name in names:
         table.add_column(name, justify="right" if name == "MB" else "left")
     for each in found:
         ago = f"{duration(max(0.0, time.time() - each.used_s))} ago"
-        table.add_row(each.key, each.content, each.base_name, _mb(each.size), ago)
+        cells = (each.key, each.content, each.base_name, _mb(each.size), ago, each.url)
+        table.add_row(*cells[: len(names)])
     # in a file or a pipe, rows must not be broken
     terminal(width=None if sys.stdout.isatty() else 200).print(table)
 
@@ -58,9 +62,47 @@ def show(image: str) -> None:
     """Show what is in an image; a beginning of its name is enough."""
     each = _one(image)
     echo(f"{each.path} ({_mb(each.size)} MB), on {each.base_name}")
+    if each.url:
+        echo(f"pilots fetch it from {each.url}")
     for made in each.environments:
         echo(f"{made.name}: {_mb(made.size)} MB, made for {made.prefix}")
         echo(f"    programs: {' '.join(made.programs) or 'none'}")
+
+
+@software.command()
+@click.argument("image")
+@click.argument("dest")
+@click.option("--url", default="", help="The URL by which pilots fetch what is in DEST.")
+@click.option(
+    "--with", "command", default="", metavar="COMMAND",
+    help="What writes to the URL DEST, {file} and {url} in it: 'pelican object put {file} {url}'.",
+)  # fmt: skip
+def push(image: str, dest: str, url: str, command: str) -> None:
+    """Copy IMAGE to DEST, from where pilots fetch it in later runs.
+
+    DEST is a folder that is served at --url (below /ospool, that is known), or a URL: apptainer
+    writes to oras://, pelican to osdf://, --with to others. Programs find credentials where they
+    keep them. Whoever can read DEST can read all files of the environment.
+    """
+    from ..runtime_image import published
+    from ..staging.container_image import by_url
+
+    each = _one(image)
+    place = published.target(each.path, dest, url)
+    by_url(place)
+    published.push(each.path, dest, place, command)
+    echo(f"pilots fetch {each.key} from {place} in later runs ({_mb(each.size)} MB)")
+
+
+@software.command()
+@click.argument("image")
+def forget(image: str) -> None:
+    """Send IMAGE from here again, and not from where it was pushed to, which keeps it."""
+    from ..runtime_image import published
+
+    each = _one(image)
+    was = published.forget(each.path)
+    echo(f"{each.key} is sent from here" if was else f"{each.key} was not pushed anywhere")
 
 
 @software.command()
@@ -97,6 +139,7 @@ def _data(each: Cached) -> dict[str, object]:
         "bytes": each.size,
         "used_s": each.used_s,
         "base": each.base_name,
+        "url": each.url,
         "environments": made,
     }
 

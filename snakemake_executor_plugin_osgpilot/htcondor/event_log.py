@@ -28,6 +28,7 @@ _KINDS = {
     22: EventKind.DISCONNECTED,
     23: EventKind.RECONNECTED,
     24: EventKind.EVICTED,
+    47: EventKind.IMAGE_SENT,
 }
 """Event numbers of the job event log (HTCondor manual, Job Event Log Codes) that change a job:
 a shadow exception (007, often before the job started) and a failed reconnection (024) put it back
@@ -40,6 +41,9 @@ _CPU_TIME = re.compile(r"(\d+) (\d\d):(\d\d):(\d\d)")
 SIGNALLED = 128
 """Exit status of a job that a signal ended is this plus the number of the signal, as in a shell."""
 
+
+COMMON_STARTED = "TransferStarted"
+"""The type of the first of two events 047 (CommonFiles) of an image; the second is its arrival."""
 
 SILENCE_S = 60.0
 """Time without an event after which the queue is queried for its jobs. A schedd may be queried once
@@ -100,7 +104,7 @@ class EventLog:
         """
         try:
             for raw in self._log.events(stop_after=LONG_AGO_S):
-                if int(raw.type) in _KINDS:
+                if int(raw.type) in _KINDS and raw.get("Type") != COMMON_STARTED:
                     found.append((f"{raw.cluster}.{raw.proc}", event(raw)))
         except UnicodeDecodeError:
             # it quotes a file name of a job; the queue has the state of the job
@@ -174,13 +178,16 @@ def event(raw: Any) -> Event:
 
 
 def _usage(raw: Any) -> Usage:
-    # of the latest start only: failed attempts do not show the needs of the job
+    # except for transfers of the latest start: failed ones do not show the needs of the job
     cpu_s = sum(
         int(days or 0) * 86400 + int(hours) * 3600 + int(minutes) * 60 + int(seconds)
         for days, hours, minutes, seconds in _CPU_TIME.findall(str(raw.get("RunRemoteUsage", "")))
     )
     disk_kb = int(raw.get("DiskUsage") or 0)
-    return Usage(float(cpu_s), int(raw.get("MemoryUsage") or 0), -(-disk_kb // 1024))
+    moved_kb = (
+        float(raw.get(name) or 0) / 1024 for name in ("TotalReceivedBytes", "TotalSentBytes")
+    )
+    return Usage(float(cpu_s), int(raw.get("MemoryUsage") or 0), -(-disk_kb // 1024), *moved_kb)
 
 
 def exit_status(code: Any, signal: Any = None) -> int:

@@ -19,7 +19,7 @@ ATTRIBUTES = (
     *("JobCurrentStartDate", "JobCurrentStartExecutingDate", "RemoteHost"),
     *(PILOT, ALLOCATION, NODE),
     *("ExitCode", "ExitBySignal", "ExitSignal", "ResidentSetSize"),
-    *("RemoteUserCpu", "RemoteSysCpu", "DiskUsage"),
+    *("RemoteUserCpu", "RemoteSysCpu", "DiskUsage", "BytesRecvd", "BytesSent"),
     *("HoldReasonCode", "HoldReasonSubCode", "HoldReason", "RemoveReason"),
     *("VacateReasonCode", "VacateReason"),
 )
@@ -79,7 +79,8 @@ def _usage(ad: Mapping[str, Any]) -> Usage:
     memory_mb, disk_mb = (
         -(-int(ad.get(name, 0)) // 1024) for name in ("ResidentSetSize", "DiskUsage")
     )
-    return Usage(cpu_s, memory_mb, disk_mb)
+    moved_kb = (float(ad.get(name, 0)) / 1024 for name in ("BytesRecvd", "BytesSent"))
+    return Usage(cpu_s, memory_mb, disk_mb, *moved_kb)
 
 
 def _exit_status(ad: Mapping[str, Any]) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 
-from ..errors import MissingPrerequisiteError, OsgpilotError
+from ..errors import MissingPrerequisiteError, OsgpilotError, QueueFullError, RejectedError
+from ..jobs.access_point import Submission
 from ..jobs.state.events import Event
 from ..journal.run_folder import JOB_LOG
 from ..model.identity import RunIdentity
@@ -22,6 +24,7 @@ class LocalAccessPoint(CondorQueue):
     def __init__(self, identity: RunIdentity, run_folder: Path, central_manager: str = "") -> None:
         super().__init__(identity, run_folder, central_manager)
         self._log: EventLog | None = None
+        self._keepers: dict[str, int] = {}
 
     def ping(self) -> str:
         """Detect features of the schedd; return the user name that it maps this user to.
@@ -36,10 +39,25 @@ class LocalAccessPoint(CondorQueue):
                 "host is named by `access_point` in the site file"
             ) from error
         if version(answer["version"]) >= COMMON_IMAGES_SINCE:
-            self.common_images = True
-            self.image_way = "once to a pilot for all jobs submitted together"
+            self.common_images = self.keeps_images = True
+            self.image_way = "once to each pilot"
         # without an answer, a wrong guess shows at the first submission
         return self._known_as(answer["user"] or self._identity.owner)
+
+    def _with_keeper(self, submission: Submission) -> tuple[Submission, int]:
+        """Return `submission` and the cluster of the job that keeps its image, 0 if none does: for
+        the first job that comes alone, or if the access point refuses such a job.
+        """
+        name = self._shared_as(submission.request)
+        if not name:
+            return submission, 0
+        is_first = name not in self._keepers
+        cluster = self._keepers.setdefault(name, 0)
+        if not cluster and not (is_first and len(submission.keys) == 1):
+            with suppress(RejectedError, QueueFullError):
+                cluster = int(self._keep(submission, name, sent=False)["cluster"])
+            self._keepers[name] = cluster
+        return submission, cluster
 
     def events(self) -> list[tuple[str, Event]]:
         if self._log is None:

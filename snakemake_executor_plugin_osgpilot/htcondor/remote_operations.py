@@ -119,27 +119,34 @@ def submit(htcondor: Any, schedd: Any, description: Any, items: list[dict[str, s
     return result
 
 
-def keep_image(htcondor: Any, schedd: Any, constraint: str, description: Mapping[str, str]) -> str:
-    """Return the path of an image at the access point; submit the job that keeps it there unless
-    `constraint` selects one.
+def keep_image(
+    htcondor: Any, schedd: Any, constraint: str, description: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the `cluster` of a job through which others share an image, and the `path` of the
+    image if it was sent to the access point; submit that job unless `constraint` selects one.
     """
-    if path := _kept_image(schedd, constraint):
-        return path
-    kept = submit(htcondor, schedd, htcondor.Submit(dict(description)), [{"OSGPilotKey": ""}])
+    is_sent = "transfer_input_files" in description
+    if kept := _keeper(schedd, constraint, is_sent=is_sent):
+        return kept
+    job = htcondor.Submit(dict(description))
+    made = submit(htcondor, schedd, job, [{"OSGPilotKey": ""}]) if is_sent else schedd.submit(job)
     # a job that waits would be considered in every negotiation cycle
     reason = ("osgpilot: it keeps an image for the jobs of its run", 1)
-    schedd.act(htcondor.JobAction.Hold, f"ClusterId == {kept.cluster()}", reason)
-    if path := _kept_image(schedd, constraint):
-        return path
+    schedd.act(htcondor.JobAction.Hold, f"ClusterId == {made.cluster()}", reason)
+    if kept := _keeper(schedd, constraint, is_sent=is_sent):
+        return kept
     raise htcondor.HTCondorException("the access point does not keep the image of a job")
 
 
-def _kept_image(schedd: Any, constraint: str) -> str:
-    """Return the path of an image that has arrived, empty if there is none."""
-    arrived = f"({constraint}) && StageInFinish =!= undefined && JobStatus =!= 3"
-    for ad in schedd.query(constraint=arrived, projection=["Iwd", "TransferInput"], limit=1):
-        return f"{ad['Iwd']}/{ad['TransferInput']}"
-    return ""
+def _keeper(schedd: Any, constraint: str, *, is_sent: bool) -> dict[str, Any]:
+    """Return the job that `constraint` selects, empty if there is none whose image has arrived."""
+    there = f"({constraint}) && JobStatus =!= 3"
+    there += " && StageInFinish =!= undefined" if is_sent else ""
+    wanted = ["ClusterId", "Iwd", "TransferInput"]
+    for ad in schedd.query(constraint=there, projection=wanted, limit=1):
+        path = f"{ad['Iwd']}/{ad['TransferInput']}" if is_sent else ""
+        return {"cluster": ad["ClusterId"], "path": path}
+    return {}
 
 
 def _await_release(schedd: Any, cluster: int) -> None:

@@ -14,22 +14,16 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from ..common.cache_folder import key_of
 from ..errors import MissingPrerequisiteError, OsgpilotError, OutcomeUnknownError
 from ..jobs.access_point import Submission
 from ..jobs.state.events import Event, EventKind
 from ..jobs.state.hold_policy import BY_HAND
 from ..model.clock import Clock
 from ..model.identity import RunIdentity
-from ..model.resources import Request
 from .job_ad import ATTRIBUTES, job_snapshot
 from .polling import Events, JobSnapshot, QueuePoller, Status
-from .schedd_queue import COMMON_IMAGES_SINCE, PING_S, CondorQueue, version
-from .submit_description import KEPT_IMAGE, describe, keeper, spooled
-
-TRANSFER_S = 3600.0
-"""Deadline for the file transfer of many jobs. HTCondor itself gives up a stalled connection, so
-this is for stalls that it does not notice."""
+from .schedd_queue import COMMON_IMAGES_SINCE, PING_S, TRANSFER_S, CondorQueue, version
+from .submit_description import spooled
 
 FETCH_AT_ONCE = 100
 FETCH_FOR_S = 10.0
@@ -64,7 +58,6 @@ class RemoteAccessPoint(CondorQueue):
         "to the access point and from there to a pilot with each job; name it by URL or put it "
         "into a shared folder to spare that"
     )
-    _keeps = False
 
     def __init__(
         self, identity: RunIdentity, run_folder: Path, manager: str, address: Address, clock: Clock,
@@ -97,40 +90,32 @@ class RemoteAccessPoint(CondorQueue):
             raise MissingPrerequisiteError(problem)
         self.token = answer["token"]
         if version(str(answer.get("version", ""))) >= COMMON_IMAGES_SINCE:
-            self._keeps = True
-            self.image_way = "to the access point once, and from there once to a pilot"
+            self.keeps_images = True
+            self.image_way = "to the access point once, and from there once to each pilot"
         return self._known_as(str(answer["user"]))
 
     def submit(self, submission: Submission) -> dict[str, str]:
-        ids = super().submit(self._with_kept_image(submission))
+        ids = super().submit(submission)
         if not self._poller:
             # jobs that were just submitted have no news yet
             self._poll_due_s = self._clock.now_s() + self._poll_s
         self._poller.follow(ids.values())
         return ids
 
-    def description(self, submission: Submission) -> dict[str, str]:
-        kept = self._is_kept(submission.request)
-        return spooled(describe(submission, self._identity, self._folder, kept_images=kept))
+    def description(self, submission: Submission, keeper_cluster: int = 0) -> dict[str, str]:
+        return spooled(super().description(submission, keeper_cluster))
 
-    def _with_kept_image(self, submission: Submission) -> Submission:
+    def _with_keeper(self, submission: Submission) -> tuple[Submission, int]:
         """Return `submission` with the path that its image has at the access point.
 
         HTCondor spools an image with each job, unless it is common: then the shadows read it there.
         """
-        if not self._is_kept(submission.request):
-            return submission
-        status = Path(submission.request.container_image).stat()
-        name = key_of(submission.request.container_image, status.st_size, status.st_mtime_ns)
-        job = keeper(submission, self._identity, self._folder, name)
-        kept = f'{self._mine} && {KEPT_IMAGE} =?= "{name}"'
-        path = self._ask("keep_image", TRANSFER_S, constraint=kept, description=job)
-        return replace(submission, request=replace(submission.request, container_image=path))
-
-    def _is_kept(self, request: Request) -> bool:
-        image = request.container_image
-        is_file = image.endswith(".sif") and "://" not in image
-        return self._keeps and is_file and request.transfer_image and request.common
+        name = self._shared_as(submission.request)
+        if not name or "://" in submission.request.container_image:
+            return submission, 0
+        kept = self._keep(submission, name, sent=True)
+        there = replace(submission.request, container_image=str(kept["path"]))
+        return replace(submission, request=there), int(kept["cluster"])
 
     def find(self) -> dict[str, str]:
         # a job that ended and its resubmission have the same key
@@ -145,12 +130,6 @@ class RemoteAccessPoint(CondorQueue):
         self._poller.drop(ids)
         for job_id in list(self._to_fetch) if ids is None else ids:
             self._to_fetch.pop(job_id, None)
-
-    def clear(self) -> None:
-        """Remove the images that are kept for the jobs of this run."""
-        if self._keeps:
-            kept = f"{self._mine} && {KEPT_IMAGE} =!= undefined"
-            self._ask("remove", ids=None, reason="osgpilot: the workflow ended", constraint=kept)
 
     def events(self) -> list[tuple[str, Event]]:
         """Return new events from a poll, if one is due, and ends of jobs whose outputs arrived.

@@ -9,20 +9,35 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from ..common.cache_folder import key_of
 from ..common.names import safe_name
 from ..jobs.access_point import Submission
 from ..jobs.state.events import Event, EventKind
 from ..jobs.state.hold_policy import REMATCHING
 from ..jobs.state.stuck_jobs import NegotiationStatus
 from ..model.identity import RunIdentity
-from ..model.resources import Shape
+from ..model.resources import Request, Shape
 from .job_ad import ATTRIBUTES, job_snapshot
 from .polling import ended
-from .submit_description import APART, AVOID, PAUSED, avoided, describe, items, resource_attributes
+from .submit_description import (
+    APART,
+    AVOID,
+    KEPT_IMAGE,
+    PAUSED,
+    avoided,
+    describe,
+    items,
+    keeper,
+    resource_attributes,
+)
 from .worker_client import Worker
 from .worker_lock import ASKING
 
 PING_S, SUBMIT_S, QUERY_S = 20.0, 120.0, 60.0
+
+TRANSFER_S = 3600.0
+"""Deadline for the file transfer of many jobs. HTCondor itself gives up a stalled connection, so
+this is for stalls that it does not notice."""
 
 COMMON_IMAGES_SINCE = (25, 14)
 """The first version of HTCondor in which `container_is_common` works as documented."""
@@ -34,11 +49,13 @@ class CondorQueue:
     `run_folder` is a path that HTCondor reads unchanged (see `neutral_path`).
     `address` is that of the schedd (see `worker`), None for the one of this machine; `manager` is
     the central manager, empty for the configured one. `image_way` explains to the user how an image
-    is transferred; `wanted` are URL schemes among the inputs of submitted jobs.
+    is transferred; `wanted` are URL schemes among the inputs and images of submitted jobs.
     """
 
     submit_s = SUBMIT_S
     common_images = False
+    keeps_images = False
+    """True if the jobs of all submissions can share an image, see `keeper`."""
     token: Mapping[str, str] = MappingProxyType({})
     """The token that the schedd accepted, known after `ping`; see `credentials`."""
     image_way = "with each job"
@@ -117,21 +134,59 @@ class CondorQueue:
         return {pilot: (heard_s, frozenset(jobs)) for pilot, (heard_s, jobs) in answer.items()}
 
     def submit(self, submission: Submission) -> dict[str, str]:
+        described, cluster = self._with_keeper(submission)
         answer = self._ask(
             "submit",
             self.submit_s,
-            description=self.description(submission),
+            description=self.description(described, cluster),
             items=items(submission),
             expected={} if self._checked else self._names,
         )
         self._checked = True
         self.wanted |= {scheme_of(url) for urls in submission.urls.values() for url in urls}
+        if is_file_url(submission.request.container_image):
+            self.wanted.add(scheme_of(submission.request.container_image))
         cluster, first = answer["cluster"], answer["first_proc"]
         return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}
 
-    def description(self, submission: Submission) -> dict[str, str]:
+    def description(self, submission: Submission, keeper_cluster: int = 0) -> dict[str, str]:
         """Return the submit description of `submission`, see `describe`."""
-        return describe(submission, self._identity, self._folder, common_images=self.common_images)
+        return describe(
+            submission,
+            self._identity,
+            self._folder,
+            common_images=self.common_images,
+            keeper_cluster=keeper_cluster,
+        )
+
+    def _with_keeper(self, submission: Submission) -> tuple[Submission, int]:
+        """Return `submission` and the cluster of the job that keeps its image, 0 if none does."""
+        return submission, 0
+
+    def _shared_as(self, request: Request) -> str:
+        """Return a name for the image of `request` with its content, empty if each job gets it."""
+        image = request.container_image
+        shared = request.transfer_image and request.common and image.endswith(".sif")
+        if not (self.keeps_images and shared):
+            return ""
+        if "://" in image:
+            return key_of(image)
+        try:
+            status = Path(image).stat()
+        except OSError:
+            # the access point says so, in its words
+            return ""
+        # not its date, which says when a run used it last, if it is one of the cache
+        return key_of(image, status.st_size, status.st_ino)
+
+    def _keep(self, submission: Submission, name: str, *, sent: bool) -> dict[str, Any]:
+        """Return the `cluster` of the job that keeps an image as `name`, and the `path` of the
+        image there if it was `sent`.
+        """
+        job = keeper(submission, self._identity, self._folder, name, sent=sent)
+        kept = f'{self._mine} && {KEPT_IMAGE} =?= "{name}"'
+        timeout_s = TRANSFER_S if sent else QUERY_S
+        return dict(self._ask("keep_image", timeout_s, constraint=kept, description=job))
 
     def find(self) -> dict[str, str]:
         found = self._ask("find")
@@ -142,7 +197,10 @@ class CondorQueue:
         self._ask("remove", ids=ids, reason=reason)
 
     def clear(self) -> None:
-        """Remove nothing: images are files of this machine."""
+        """Remove the jobs that keep images for the jobs of this run."""
+        if self.keeps_images:
+            kept = f"{self._mine} && {KEPT_IMAGE} =!= undefined"
+            self._ask("remove", ids=None, reason="osgpilot: the workflow ended", constraint=kept)
 
     def force_remove(self, job_ids: Iterable[str] | None) -> None:
         ids = None if job_ids is None else list(job_ids)
@@ -219,6 +277,11 @@ def host_and_port(address: str) -> str:
     """Return `HOST:PORT` of a daemon's address (`<10.0.0.1:9618?addrs=...>`), empty if unknown."""
     found = re.match(r"<(\[[0-9A-Fa-f:]+\]|[^:?<>]+):(\d+)", address)
     return f"{found[1]}:{found[2]}" if found else ""
+
+
+def is_file_url(image: str) -> bool:
+    """Return True if HTCondor's plugins fetch an image, and not Apptainer from a registry."""
+    return "://" in image and image.endswith(".sif")
 
 
 def scheme_of(url: str) -> str:

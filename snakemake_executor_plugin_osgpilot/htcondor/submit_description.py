@@ -57,7 +57,13 @@ PAUSED = "OSGPilotPaused"
 """Attribute of a job: true to keep it from starting for now."""
 
 KEPT_IMAGE = "OSGPilotImage"
-"""Attribute of a job that never runs and keeps an image at an access point on another host."""
+"""Attribute of a job that never runs: the jobs of all submissions share an image through it."""
+
+SHARED_THROUGH = "My.DAGManJobId"
+"""Jobs of all clusters with the same value share common files on a pilot, others only those of
+their own cluster (HTCondor 25.14, `determineCIFScopeAndType`). It has to be the cluster of a job in
+the queue: there the schedd notes that an image could not be sent, and then sends it with each job.
+"""
 
 APART = "OSGPilotApart"
 """Attribute of a job: true to spread it over pilots if it needs much memory."""
@@ -195,14 +201,14 @@ def describe(
     run_folder: Path,
     *,
     common_images: bool = False,
-    kept_images: bool = False,
+    keeper_cluster: int = 0,
 ) -> dict[str, str]:
     """Return the submit description of `submission`; variables of single jobs are in `items`.
 
     Job folders are `run_folder/jobs/KEY`. The whole folder `osgpilot-out` is transferred back,
     also after a failure, so that a failing rule never puts its job on hold. `common_images` is True
-    if the access point can send an image once for all jobs of a submission on one pilot,
-    `kept_images` if images are files of the access point, which are never sent from here.
+    if the access point can send an image once for all jobs of a submission on one pilot;
+    with the `keeper_cluster` of its image, it does so for all submissions.
     """
     folder = plain_path(run_folder)
     request = submission.request
@@ -239,9 +245,11 @@ def describe(
         description[f"My.{FAILED_ON}"] = avoided(off)
         description["requirements"] += f" && {NOT_THERE_AGAIN}"
     # a common image keeps its pilot for KEEP_DATA_CLAIM_IDLE (300 s) longer: not for one job
-    common = (common_images and len(submission.keys) > 1) or kept_images
+    common = (common_images and len(submission.keys) > 1) or bool(keeper_cluster)
     needed = description["requirements"]
     description |= _gpus(request) | _container(request, needed, common=common)
+    if keeper_cluster:
+        description[SHARED_THROUGH] = str(keeper_cluster)
     # the largest jobs first, as planned: small ones that start first would fragment all slots
     default = {"priority": str(weight(shape, submission.largest))}
     return default | merge(description, request.extras)
@@ -265,10 +273,10 @@ def spooled(description: dict[str, str]) -> dict[str, str]:
 
 
 def keeper(
-    submission: Submission, identity: RunIdentity, run_folder: Path, name: str
+    submission: Submission, identity: RunIdentity, run_folder: Path, name: str, *, sent: bool
 ) -> dict[str, str]:
-    """Return the description of a job that never runs: the access point keeps the image of
-    `submission` with it as `name`, from where the jobs of this run get it.
+    """Return the description of a job that never runs, through which the jobs of this run share the
+    image of `submission`, as `name`; with `sent` the access point keeps a copy of it.
     """
     image = image_name(submission.request.container_image)
     return {
@@ -277,7 +285,7 @@ def keeper(
         "transfer_executable": "false",
         "initialdir": f"{plain_path(run_folder)}/jobs/{submission.keys[0]}",
         "should_transfer_files": "YES",
-        "transfer_input_files": image,
+        **({"transfer_input_files": image} if sent else {}),
         "request_cpus": "1",
         "request_memory": "1",
         "request_disk": "1MB",

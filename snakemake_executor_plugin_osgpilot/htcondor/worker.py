@@ -109,7 +109,7 @@ def _check(htcondor: Any, schedd: Any, cluster: int, expected: dict[str, str]) -
                 )
 
 
-def _keep_image(htcondor: Any, request: Request) -> str:
+def _keep_image(htcondor: Any, request: Request) -> dict[str, Any]:
     schedd, description = _schedd(htcondor, request), request["description"]
     return remote.keep_image(htcondor, schedd, request["constraint"], description)
 

@@ -69,7 +69,7 @@ class AccessPoint(Protocol):
 
     @property
     def unsupported_schemes(self) -> frozenset[str]:
-        """URL schemes among the inputs of jobs that no pilot can fetch, as of `pilots`."""
+        """URL schemes of inputs and images of jobs that no pilot can fetch, as of `pilots`."""
 
     @property
     def machines(self) -> Mapping[str, str]:

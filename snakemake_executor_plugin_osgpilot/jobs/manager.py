@@ -15,7 +15,7 @@ from .access_point import AccessPoint, JobJournal, Submission
 from .interventions import JobInterventions
 from .log_gaps import EventLogRepair
 from .rematch import Rematcher
-from .state.events import Event
+from .state.events import Event, EventKind, ImageSent
 from .state.job import Job
 from .state.recovery import Leftover
 from .state.restore import restore
@@ -216,7 +216,10 @@ class JobManager:
         with self._lock:
             self._tracker.add_machines(self._access_point.machines)
             for job_id, event in events:
-                self._tracker.apply(job_id, event)
+                if event.kind is EventKind.IMAGE_SENT:
+                    self._tracker.image_sent(job_id, event.at_s)
+                else:
+                    self._tracker.apply(job_id, event)
             self._tracker.find_black_holes()
         if self._missed and self._tracker.queued:
             self._log_repair.run()
@@ -260,6 +263,11 @@ class JobManager:
     def set_capacity(self, capacity: CapacityHistory) -> None:
         """Set when there was room for waiting jobs, to find those that are stuck."""
         self._rematcher.capacity = capacity
+
+    def take_images_sent(self) -> list[ImageSent]:
+        """Return the transfers of images that jobs share, since the last call."""
+        with self._lock:
+            return self._tracker.take_images_sent()
 
     def take_rematched(self) -> list[str]:
         """Return the keys of stuck jobs that were rematched since the last call."""

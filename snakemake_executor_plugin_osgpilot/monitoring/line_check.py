@@ -131,6 +131,7 @@ _KINDS: dict[str, Check] = {
         at_s=_number,
     ),
     "steps": _has({"failed": _count}, done=_count, total=_count),
+    "images": _has(sent=_each(_entry(_text, _number, _text, _count))),
     "end": _has(
         {"critical_path_s": _number, "interrupted": _flag, "to_come": _count},
         at_s=_number, detached=_flag,

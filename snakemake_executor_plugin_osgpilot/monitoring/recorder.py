@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from ..common.redact import Redactor
 from ..errors import OsgpilotError
@@ -142,6 +143,8 @@ class HistoryRecorder:
         self._ended |= {job.key for job in changed if job.over}
         self.history.put(lines.moved(changed, now_s, self.redact))
         self._count()
+        sent = {each: _size(each.image) for each in self.queue.take_images_sent()}
+        self.history.put(lines.images(sent))
         self.history.put(lines.woken(self.queue.take_rematched(), now_s))
         known = self._pilots
         new = [pilot for pilot in self.fleet.pilots if known.get(pilot.name) is not pilot]
@@ -174,3 +177,13 @@ class HistoryRecorder:
         self.history.put([end])
         with suppress(OSError, OsgpilotError):
             self.history.close()
+
+
+def _size(image: str) -> int:
+    """Return the size of an image on this machine in bytes, else 0: one by URL is not sent from
+    the access point.
+    """
+    try:
+        return Path(image).stat().st_size
+    except OSError:
+        return 0

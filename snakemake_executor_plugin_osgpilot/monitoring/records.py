@@ -13,7 +13,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any, NamedTuple
 
-from ..jobs.state.events import CommandUsage
+from ..jobs.state.events import CommandUsage, ImageSent
 from ..jobs.state.job import Job, JobState
 from ..model.plan import Launch, Plan
 from ..model.resources import JobClass, Pilot
@@ -104,6 +104,13 @@ def ended(jobs: Iterable[Job], at_s: float, clean: Callable[[str], str] = str) -
     ]
     begun = [{"kind": "started", "jobs": started}] if started else []
     return [*begun, *moved(listed, at_s, clean)]
+
+
+def images(sent: Mapping[ImageSent, int]) -> list[Line]:
+    """Return a line for transfers of images, with the size of each in bytes."""
+    return (
+        [{"kind": "images", "sent": [[*each, size] for each, size in sent.items()]}] if sent else []
+    )
 
 
 def steps(counted: Steps) -> Line:

@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from ..common.counting import count_of
+from ..common.counting import count_of, size_of
 from ..common.durations import duration
 from ..common.printable import printable
 from ..common.times import clock, date
@@ -142,7 +142,7 @@ def _template() -> Template:
         finalize=_shown,
     )  # fmt: skip
     made.filters |= {"duration": duration, "clock": clock, "date": date, "hours": _hours}
-    made.filters["count"] = count_of
+    made.filters |= {"count": count_of, "size": size_of}
     return made.from_string(text)
 
 

@@ -26,7 +26,8 @@ class ReplayedRun:
 
     `name` is the run's if its history does not have it. `plan` is the latest plan, `plans` those
     with other numbers or decisions before it, `life` and `end` the latest lines of these kinds,
-    `steps` Snakemake's own count of its jobs, done and in total.
+    `steps` Snakemake's own count of its jobs, done and in total. `images` has the size in bytes of
+    each image that was sent for several jobs, by the cluster of one of them and time.
     `tells_needs` is True if the dependencies of jobs are known, `is_full` if the history has
     reached its limit: nothing after `last_s` is known.
     """
@@ -44,6 +45,7 @@ class ReplayedRun:
         self.first_s = 0.0
         self.last_s = 0.0
         self.critical_path_s = 0.0
+        self.images: dict[tuple[str, float], int] = {}
         self.tells_needs = False
         self.is_full = False
         self._events: defaultdict[str, list[JobEvent]] = defaultdict(list)
@@ -61,7 +63,7 @@ class ReplayedRun:
             "held": self._listed, "waiting": self._listed, "pilot": self._pilot,
             "needed": self._needed, "plan": self._plan, "failed": self._failed,
             "woken": self._was_woken, "spent": self._spent, "steps": self._counted,
-            "end": self._end, FULL: self._full,
+            "images": self._images, "end": self._end, FULL: self._full,
         }  # fmt: skip
 
     def take(self, lines: Iterable[Line]) -> ReplayedRun:
@@ -194,6 +196,9 @@ class ReplayedRun:
     def _spent(self, line: Line) -> None:
         for key, *spent in line["jobs"]:
             self._note(key, LAST, "spent", spent)
+
+    def _images(self, line: Line) -> None:
+        self.images |= {(cluster, at_s): size for cluster, at_s, _, size in line["sent"]}
 
     def _was_woken(self, line: Line) -> None:
         for key in line["jobs"]:

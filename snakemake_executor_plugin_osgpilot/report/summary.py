@@ -109,6 +109,25 @@ class FailureView:
 
 
 @dataclass(frozen=True)
+class Transfers:
+    """What the access point sent to jobs that ended, with inputs by URL, and got from them, and the
+    images that it sent for several jobs each; `pilots` have had jobs.
+    """
+
+    jobs: int = 0
+    to_jobs_mb: float = 0.0
+    from_jobs_mb: float = 0.0
+    images: int = 0
+    images_mb: float = 0.0
+    pilots: int = 0
+
+    @property
+    def out_mb(self) -> float:
+        """All that left the access point."""
+        return self.to_jobs_mb + self.images_mb
+
+
+@dataclass(frozen=True)
 class View:
     """A run at `at_s`.
 
@@ -142,6 +161,7 @@ class View:
     forecast: dict[str, float | None]
     decisions: list[Decision]
     failures: list[FailureView]
+    transfers: Transfers = Transfers()
     is_full: bool = False
     sites: dict[str, SiteView] = field(default_factory=dict)
 
@@ -191,6 +211,7 @@ def view(replayed: ReplayedRun, now_s: float, *, alive: bool) -> View:
         forecast=plan.get("forecast", {}),
         decisions=_decisions(replayed),
         failures=_failures(replayed),
+        transfers=_transfers(replayed),
         is_full=replayed.is_full,
         sites=_sites(pilots),
     )
@@ -336,8 +357,26 @@ def bound(replayed: ReplayedRun, at_s: float) -> float:
     return float(first_s + max(replayed.critical_path_s, used_core_s / cores))
 
 
+def _transfers(replayed: ReplayedRun) -> Transfers:
+    measured = [job.usage for job in replayed.jobs.values() if job.usage.received_kb]
+    sent = [size for size in replayed.images.values() if size]
+    return Transfers(
+        jobs=len(measured),
+        to_jobs_mb=sum(usage.received_kb for usage in measured) / 1024,
+        from_jobs_mb=sum(usage.sent_kb for usage in measured) / 1024,
+        images=len(sent),
+        images_mb=sum(sent) / 1024**2,
+        pilots=len(_used(replayed)),
+    )
+
+
+def _used(replayed: ReplayedRun) -> set[str]:
+    """Return the names of the pilots that have had jobs."""
+    return {attempt.pilot for job in replayed.jobs.values() for attempt in job.attempts}
+
+
 def _never_used(replayed: ReplayedRun) -> int:
-    used = {attempt.pilot for job in replayed.jobs.values() for attempt in job.attempts}
+    used = _used(replayed)
     return sum(p.started_s is not None and p.name not in used for p in replayed.pilots.values())
 
 

@@ -10,11 +10,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..common.counting import count_of
+from ..common.counting import count_of, size_of
 from ..common.durations import duration, rough
 from ..common.printable import one_line
 from ..common.times import clock
-from .summary import ENDED, STATES, FailureView, PilotView, RunState, View
+from .summary import ENDED, STATES, FailureView, PilotView, RunState, Transfers, View
 
 STYLES = {"ready": "green", "booting": "yellow", "pending": "cyan", "draining": "blue",
           "failed": "red"}  # fmt: skip
@@ -110,11 +110,24 @@ def _figures(view: View) -> Table:
     unused = view.pilots_never_used
     never = f"; {count_of(unused, 'pilot')} never used" if unused else ""
     grid.add_row("core-hours", f"{_spent(view)}{never}")
+    if view.transfers.jobs:
+        grid.add_row("transfers", transferred(view.transfers))
     took = f"{duration(view.makespan_s)} since the first submission"
     if view.bound_s:
         took += f"; {duration(view.bound_s)} at best, with any number of pilots"
     grid.add_row("time", took)
     return grid
+
+
+def transferred(moved: Transfers) -> str:
+    """Return what the access point sent, in total, to each job and to each pilot, and got back."""
+    jobs, pilots = count_of(moved.jobs, "job"), count_of(moved.pilots, "pilot")
+    each = f"{size_of(moved.to_jobs_mb)} to {jobs}, {size_of(moved.to_jobs_mb / moved.jobs)} each"
+    if moved.images:
+        images = count_of(moved.images, "image")
+        each += f"; {size_of(moved.images_mb)} in {images} sent to {pilots}"
+    back = size_of(moved.from_jobs_mb)
+    return f"{size_of(moved.out_mb)} from the access point ({each}), {back} to it"
 
 
 def _queue_wait(view: View) -> str:

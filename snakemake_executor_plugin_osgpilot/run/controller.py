@@ -309,9 +309,10 @@ class RunController:
     def _report_unsupported(self, schemes: frozenset[str]) -> None:
         for scheme in sorted(schemes - self._unsupported):
             logger.warning(
-                f"no pilot can fetch {scheme}:// inputs, their HTCondor has no plugin for it, and "
-                f"jobs with such inputs wait: leave {scheme} out of --osgpilot-url-schemes for "
-                "Snakemake to fetch them, or use an image for pilots that has the plugin"
+                f"no pilot can fetch {scheme}:// inputs or images, their HTCondor has no plugin "
+                f"for it, and jobs with these wait: leave {scheme} out of --osgpilot-url-schemes "
+                "for Snakemake to fetch inputs, name a container image by another URL (or see "
+                "`osgpilot software forget`), or use an image for pilots that has the plugin"
             )
         self._unsupported |= schemes
 

@@ -12,19 +12,25 @@ from ..common.cache_folder import locked
 from . import conda
 from .conda import WITH_PYTHON, Environment
 from .packing import images
+from .packing import remove as remove_image
+from .published import url_of
 
 DAY_S = 86400.0
 
 
 @dataclass(frozen=True)
 class Cached:
-    """An image of the cache; without `environments` it has that of Snakemake alone."""
+    """An image of the cache; without `environments` it has that of Snakemake alone.
+
+    `url` is where pilots fetch it, empty if it is sent from here.
+    """
 
     path: Path
     size: int
     used_s: float
     environments: tuple[Environment, ...]
     base: str
+    url: str = ""
 
     @property
     def key(self) -> str:
@@ -58,7 +64,8 @@ def _cached(path: Path) -> Cached | None:
         return None
     known = conda.read(path)
     environments = known.environments if known else ()
-    return Cached(path, status.st_size, status.st_mtime, environments, known.base if known else "")
+    base = known.base if known else ""
+    return Cached(path, status.st_size, status.st_mtime, environments, base, url_of(path))
 
 
 def prune(unused_s: float) -> Iterator[Cached]:
@@ -74,8 +81,7 @@ def prune(unused_s: float) -> Iterator[Cached]:
             shutil.rmtree(path, ignore_errors=True)
         for each in cached():
             if time.time() - each.used_s >= unused_s:
-                each.path.unlink(missing_ok=True)
-                each.path.with_suffix(".json").unlink(missing_ok=True)
+                remove_image(each.path)
                 yield each
         _forget()
 

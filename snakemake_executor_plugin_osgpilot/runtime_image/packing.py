@@ -139,8 +139,13 @@ def _clean(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     for path in (*folder.glob("python-*.sif"), *folder.glob("conda-*.sif")):
         if time.time() - path.stat().st_mtime > UNUSED_DAYS * 86400:
-            path.unlink()
-            path.with_suffix(".json").unlink(missing_ok=True)
+            remove(path)
+
+
+def remove(image: Path) -> None:
+    """Remove an image, and what is noted of it beside it."""
+    for path in image.parent.glob(f"{image.stem}.*"):
+        path.unlink(missing_ok=True)
 
 
 def _make(image: Path, wanted: Wanted, recipe: Recipe, say: Callable[[str], None]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..common import private_files as private
 from ..errors import InputError
 from ..htcondor.submit_description import image_name, is_plain_image
+from ..runtime_image.published import url_of
 from .transfer_policy import is_below
 
 _FETCHED_BY_NAME = ("docker://", "oras://")
@@ -59,7 +60,7 @@ class Images:
         name = name.removeprefix("file://")
         place = name if "://" in name else str(self.workdir / name)
         if place not in self._known:
-            self._known[place] = _remote(place) if "://" in place else self._local(Path(place))
+            self._known[place] = by_url(place) if "://" in place else self._local(Path(place))
         return self._known[place]
 
     def _local(self, path: Path) -> Image:
@@ -75,6 +76,9 @@ class Images:
             self.say(f"image {path} is read where it is")
             return Image(image_name(str(path)), transferred=False)
         size_mb = _size_mb(path)
+        if url := url_of(path):
+            self.say(f"image {path} ({size_mb} MB) is fetched by pilots from {url}")
+            return Image(image_name(url), size_mb=size_mb)
         self.say(f"image {path} ({size_mb} MB) is sent {self.way}")
         return Image(image_name(str(self._plain(path))), size_mb=size_mb)
 
@@ -89,7 +93,8 @@ class Images:
         return link
 
 
-def _remote(url: str) -> Image:
+def by_url(url: str) -> Image:
+    """Return an image that pilots fetch. Raises `InputError` if HTCondor cannot."""
     image_name(url)
     if url.startswith(_FETCHED_BY_NAME):
         return Image(url)

@@ -133,7 +133,7 @@ def measure(place: Path, jobs: int) -> None:
     say("image_mb", image.stat().st_size / _MB)
     say("base_mb", Path(JOB_IMAGE).stat().st_size / _MB)
 
-    until(lambda: len(jobs_in_queue()) > 1, "the jobs in the queue")
+    until(lambda: len(jobs_in_queue()) > 2, "the jobs in the queue")
     inputs = [
         each.parent for each in folder.glob(".snakemake/osgpilot/*/jobs/*/osgpilot-in/osgpilot-job")
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import signal
 import socket
@@ -67,6 +68,15 @@ def pilots_in_slurm() -> list[str]:
 
 def jobs_in_queue() -> list[str]:
     return tool("condor_q", "-allusers", "-af", "ClusterId", "ProcId", "JobStatus").splitlines()
+
+
+def past_jobs(run: str = "", limit: int = 0) -> list[dict]:
+    """Return the ads of jobs that have left the queue, the newest first, without those that keep
+    an image.
+    """
+    wanted = "OSGPilotJobKey =!= undefined" + (f' && OSGPilotWorkflow == "{run}"' if run else "")
+    most = ["-limit", str(limit)] if limit else []
+    return json.loads(tool("condor_history", "-json", "-constraint", wanted, *most))
 
 
 def until(condition: Callable[[], object], what: str, patience_s: float = 120) -> None:

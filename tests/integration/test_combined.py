@@ -1,13 +1,12 @@
 """Directives, kinds of rules and groups together, compared with the local executor."""
 
 import csv
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import Workflow, tool
+from conftest import Workflow, past_jobs
 
 IMAGE = "/opt/sif/job.sif"
 """Has Python 3 and no Snakemake."""
@@ -170,8 +169,7 @@ def test_an_environment_in_a_shared_folder_is_read_in_place(
     assert workflow.run(*options, "--nocolor", "body", "versions") == 0, workflow.said
     assert f"image {shared}/cache/environments/python-" in workflow.said
     assert "is read where it is" in workflow.said
-    wanted = f'OSGPilotWorkflow == "{workflow.record()["run"]}"'
-    ads = json.loads(tool("condor_history", "-json", "-constraint", wanted))
+    ads = past_jobs(workflow.record()["run"])
     assert len(ads) == 2
     assert max(ad["BytesRecvd"] for ad in ads) < 2_000_000
 

@@ -12,8 +12,17 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from beside_local import notebook
 from conda_channel import PLACEHOLDER, Channel, add_programs, install_conda
-from conftest import PATIENCE_S, WebServer, Workflow, jobs_in_queue, pilots_in_slurm, until
+from conftest import (
+    PATIENCE_S,
+    WebServer,
+    Workflow,
+    jobs_in_queue,
+    past_jobs,
+    pilots_in_slurm,
+    until,
+)
 
 RUNTIME = "/opt/sif/runtime.sif"
 JOB_IMAGE = "/opt/sif/job.sif"
@@ -124,10 +133,10 @@ def made(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*/*.txt")}
 
 
-def locally(folder: Path, *targets: str) -> dict[str, bytes]:
+def locally(folder: Path) -> dict[str, bytes]:
     """Return what the local executor makes of a workflow."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--sdm", "conda", "--"]
-    subprocess.run([*command, *targets], cwd=folder, check=True)
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--sdm", "conda"]
+    subprocess.run(command, cwd=folder, check=True)
     return made(folder)
 
 
@@ -144,9 +153,7 @@ def planned(workflow: Workflow) -> str:
 
 def ads(workflow: Workflow) -> list[dict]:
     (run,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
-    name = run.parent.name
-    asked = ["condor_history", "-json", "-constraint", f'OSGPilotWorkflow == "{name}"']
-    return json.loads(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+    return past_jobs(run.parent.name)
 
 
 def images(conda: Path) -> list[Path]:
@@ -182,8 +189,7 @@ def test_each_environment_is_made_once_and_sent_once_to_each_pilot(
 
     clone = tmp_path_factory.mktemp("local")
     prepare(clone, served)
-    expected = locally(clone, *SOME)
-    assert expected == {name: outputs[name] for name in SOME}
+    assert locally(clone) == outputs
 
     web.asked.clear()
     assert f"{line}packed, " in planned(workflow)
@@ -198,6 +204,7 @@ KINDS = """
 rule all:
     input:
         "named.txt", "script.txt", "contained.txt", "second.txt", "timed.txt", "greet.given",
+        "noted.txt", "pinned.txt",
 
 rule named:
     output: "named.txt"
@@ -234,6 +241,17 @@ rule timed:
     conda: "envs/greet.yaml"
     shell: "greet $GREETING > {output}"
 
+rule noted:
+    output: "noted.txt"
+    log: notebook="ran.ipynb"
+    conda: "envs/noted.yaml"
+    notebook: "noted.py.ipynb"
+
+rule pinned:
+    output: "pinned.txt"
+    conda: "envs/pinned.yaml"
+    shell: "cat $CONDA_PREFIX/share/words > {output}"
+
 rule by_wildcard:
     output: "{name}.given"
     conda: "envs/{name}.yaml"
@@ -247,6 +265,12 @@ SCRIPT = """
         open(snakemake.output[0], "w").write(f"{said}{inside}\\n")
 """
 
+
+NOTED = """
+import os, sys
+inside = sys.prefix == os.environ["CONDA_PREFIX"]
+print(inside, snakemake.rule, file=open(snakemake.output[0], "w"))
+"""
 
 # a file of a package may be one with that in conda's cache
 POST_DEPLOY = """
@@ -274,6 +298,18 @@ def test_every_kind_of_environment_is_active_in_its_job(
     folder = workflow.folder
     greeting(folder, f"file://{channel}")
     workflow.snakefile(KINDS)
+    text = f"channels: [file://{channel}, nodefaults]\ndependencies: "
+    pin = f"@EXPLICIT\nfile://{channel}/noarch/words-1.0-0.conda\n"
+    noted = json.dumps(notebook(NOTED))
+    write(
+        folder,
+        {
+            "envs/noted.yaml": f"{text}[papermill=2.6]\n",
+            "noted.py.ipynb": noted,
+            "envs/pinned.yaml": f"{text}[words]\n",
+            "envs/pinned.linux-64.pin.txt": pin,
+        },
+    )
     tools = conda.parent / "envs/tools"
     write(tools, {"bin/said": "#!/bin/sh\necho said\n", "conda-meta/history": ""})
     (tools / "bin/said").chmod(0o700)
@@ -286,19 +322,53 @@ def test_every_kind_of_environment_is_active_in_its_job(
         "second.txt": f"second activated linked\nwords of the package\nfirst\n{words}",
         "timed.txt": f"activated\n{words}",
         "greet.given": f"greet\n{words}",
+        "noted.txt": "True noted\n",
+        "pinned.txt": "words 1.0\n",
     }
     assert {name: (folder / name).read_text() for name in expected} == expected
     assert (folder / "timed.tsv").read_text().startswith("s\t")
     assert "needs Snakemake" not in workflow.said
     assert not list(folder.glob(".snakemake/conda/*"))
-    # greet alone, on the job image, on Python, with stamp in the group; tools
-    assert len(images(conda)) == 5
+    assert '"execution_count": 1' in (folder / "ran.ipynb").read_text()
+    # greet alone, on the job image, on Python, with stamp in the group; tools, noted, pinned
+    assert len(images(conda)) == 7
 
     listed = subprocess.run(["osgpilot", "software", "list"], capture_output=True, text=True)
     assert listed.stdout.count("envs/greet.yaml") == 4
     kept = images(conda)[0]
     subprocess.run(["osgpilot", "software", "prune", "--days", "0"], check=True)
     assert (images(conda), kept.exists()) == ([], False)
+
+
+def test_pilots_fetch_an_image_from_where_it_was_pushed_to(
+    workflow: Workflow, channel: Path, conda: Path, web: WebServer
+):
+    folder = workflow.folder
+    greeting(folder, f"file://{channel}")
+    workflow.snakefile("""
+rule all:
+    input: expand("{n}.txt", n=range(3))
+
+rule made:
+    output: "{n}.txt"
+    conda: "envs/greet.yaml"
+    shell: "greet {wildcards.n} > {output}"
+""")
+    assert workflow.run("--sdm", "conda") == 0, workflow.said
+    assert workflow.record()["transfers"]["images"] >= 1
+    (image,) = images(conda)
+    push = ["osgpilot", "software", "push", image.stem, str(web.folder), "--url", web.url]
+    subprocess.run(push, check=True)
+    for number in range(3):
+        (folder / f"{number}.txt").unlink()
+    web.asked.clear()
+    assert workflow.run("--sdm", "conda") == 0, workflow.said
+    assert f"is fetched by pilots from {web.url}/{image.name}" in workflow.said
+    assert (folder / "2.txt").read_text() == "2\nwords 2.0\nand more\n"
+    fetched = [each for each in web.asked if each == f"GET /{image.name}"]
+    record = workflow.record()
+    assert 1 <= len(fetched) <= record["transfers"]["pilots"]
+    assert record["transfers"]["images"] == 0
 
 
 BROKEN = {

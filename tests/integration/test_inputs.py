@@ -1,12 +1,11 @@
 """Files that do not travel with the job: in shared folders, in storage, behind URLs."""
 
 import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
 
-from conftest import WebServer, Workflow, tool
+from conftest import WebServer, Workflow, past_jobs
 
 RUNTIME = "/opt/sif/runtime.sif"
 JOB_IMAGE = "/opt/sif/job.sif"
@@ -15,8 +14,7 @@ BIG = b"0123456789abcdef" * 65536
 
 def transfers(jobs: int = 6) -> list[dict[str, int]]:
     """What the newest jobs received, by the protocol that brought it, as HTCondor counts."""
-    ads = json.loads(tool("condor_history", "-limit", str(jobs), "-json"))
-    return [ad["TransferInputStats"] for ad in ads]
+    return [ad["TransferInputStats"] for ad in past_jobs(limit=jobs)]
 
 
 def test_a_url_goes_to_the_execution_point_and_not_through_the_access_point(

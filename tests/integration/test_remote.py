@@ -149,7 +149,7 @@ def test_an_image_goes_to_the_access_point_once_in_a_run(remote):
     for name in ("part0", "part4", "alone"):
         assert (remote.folder / name).read_text() == "localpool-job\n"
     assert (remote.folder / "body").read_text() == "made"
-    assert "is sent to the access point once, and from there once to a pilot" in remote.said
+    assert "is sent to the access point once, and from there once to each pilot" in remote.said
     assert not jobs_there()
     wanted = f'OSGPilotWorkflow == "{remote.record()["run"]}"'
     ads = json.loads(tool("condor_history", *AP, "-json", "-constraint", wanted))

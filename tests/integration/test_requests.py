@@ -1,11 +1,10 @@
 """What rules ask of a slot, as it arrives at the access point and on a pilot."""
 
-import json
 import re
 import shutil
 
 import pytest
-from conftest import SITE, Workflow, tool
+from conftest import SITE, Workflow, jobs_in_queue, past_jobs
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import attribute
@@ -21,8 +20,7 @@ GPU_SITE = {
 
 def ads(workflow: Workflow) -> list[dict]:
     """Return the job ads of a finished run."""
-    wanted = f'OSGPilotWorkflow == "{workflow.record()["run"]}"'
-    return json.loads(tool("condor_history", "-json", "-constraint", wanted))
+    return past_jobs(workflow.record()["run"])
 
 
 def is_free(name: str) -> bool:
@@ -133,7 +131,7 @@ def test_gpus_are_chosen_by_model_memory_and_capability(workflow: Workflow):
 
 CONTAINERS = """
 rule all:
-    input: "bowtie2", "timed", expand("many/{n}", n=range(6))
+    input: "bowtie2", "timed", "last"
 
 rule tool:
     output: "bowtie2"
@@ -144,6 +142,18 @@ rule many:
     output: "many/{n}"
     container: "images/job.sif"
     shell: "command -v bowtie2 > {output}; sleep 2"
+
+rule later:
+    input: expand("many/{n}", n=range(6))
+    output: "later/{n}"
+    container: "images/job.sif"
+    shell: "command -v bowtie2 > {output}; sleep 2"
+
+rule last:
+    input: expand("later/{n}", n=range(6))
+    output: "last"
+    container: "images/job.sif"
+    shell: "cat {input} > {output}"
 
 rule timed:
     output: "timed"
@@ -163,17 +173,24 @@ def test_jobs_run_in_the_container_of_their_rule(workflow: Workflow):
     assert "bowtie2" in (workflow.folder / "many/5").read_text()
     assert (workflow.folder / "timed").read_text() == "none\n"
     image = workflow.folder / "images" / "job.sif"
-    sent_once = rf"image {re.escape(str(image))} \(\d+ MB\) is sent once to a pilot"
+    sent_once = rf"image {re.escape(str(image))} \(\d+ MB\) is sent once to each pilot"
     assert len(re.findall(sent_once, workflow.said)) == 1
     assert workflow.said.count("rule timed needs Snakemake on the execution point") == 1
     # HTCondor sends an image for many jobs apart from the jobs' own files, once to each pilot, and
-    # keeps it there for those that start later
-    many = [ad for ad in ads(workflow) if ad["TotalSubmitProcs"] > 1]
+    # keeps it there for those that start later, also for those that are submitted later
+    many = [ad for ad in ads(workflow) if "CommonInputCatalogs" in ad]
+    assert len({ad["ClusterId"] for ad in many}) >= 3
     log = next(workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")).read_text()
     pilots = {ad["LastRemoteHost"].partition("@")[2] for ad in many}
     assert log.count("Started transferring common files") == len(pilots) < len(many)
     assert "disk usage exceeded" not in log
     assert max(ad["BytesRecvd"] for ad in many) < 1_000_000
+    assert not jobs_in_queue()
+    moved, size_mb = workflow.record()["transfers"], image.stat().st_size / 2**20
+    assert moved["images"] == len(pilots) <= moved["pilots"]
+    assert moved["images_mb"] == pytest.approx(len(pilots) * size_mb)
+    received_mb = sum(ad["BytesRecvd"] for ad in ads(workflow)) / 2**20
+    assert moved["to_jobs_mb"] == pytest.approx(received_mb, rel=0.01)
 
 
 def test_an_image_without_the_snakemake_that_a_rule_needs_says_so(workflow: Workflow):

@@ -2,7 +2,6 @@
 pilot the Python environment of Snakemake.
 """
 
-import json
 import os
 import re
 import signal
@@ -11,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Workflow, tool, until
+from conftest import Workflow, past_jobs, until
 
 SNAKEFILE = r"""
 import sys, os
@@ -236,8 +235,7 @@ def test_bodies_run_as_locally_in_the_environment_that_is_sent_once(workflow: Wo
     columns = (workflow.folder / "bench/timed.tsv").read_text().splitlines()[0].split("\t")
     assert columns[:3] == ["s", "h:m:s", "max_rss"]
 
-    wanted = f'OSGPilotWorkflow == "{workflow.record()["run"]}"'
-    ads = json.loads(tool("condor_history", "-json", "-constraint", wanted))
+    ads = past_jobs(workflow.record()["run"])
     many = [ad for ad in ads if ad["TotalSubmitProcs"] > 1 and ad.get("ContainerImage")]
     pilots = {ad["LastRemoteHost"].partition("@")[2] for ad in many}
     log = next(workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")).read_text()

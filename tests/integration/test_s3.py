@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import json
 import os
 import re
 import socket
@@ -15,7 +14,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import boto3
 import pytest
-from conftest import PATIENCE_S, Workflow, tool, until
+from conftest import PATIENCE_S, Workflow, past_jobs, tool, until
 from tls import HOST, Trusted
 
 ACCESS, SECRET = "AKIAOSGPILOTTEST0001", "never-to-be-seen-4fZq81LkT0"
@@ -132,7 +131,7 @@ def test_the_execution_point_fetches_from_s3_and_the_secret_stays_here(
     for path in fetched:
         assert dict(parse_qsl(urlsplit(path).query))["X-Amz-Signature"] == signature(s3, path)
     assert not list(workflow.folder.glob(".snakemake/storage/**/in.bin"))
-    newest = json.loads(tool("condor_history", "-limit", "3", "-json"))
+    newest = past_jobs(limit=3)
     assert {ad["TransferInputStats"]["HTTPSSizeBytesTotal"] for ad in newest} == {len(CONTENT)}
     ads = tool("condor_history", "-limit", "3", "-long")
     assert "EC2SecretAccessKey" in ads

@@ -38,14 +38,27 @@ class EventKind(Enum):
     RELEASED = "released"
     DISCONNECTED = "disconnected"
     RECONNECTED = "reconnected"
+    IMAGE_SENT = "image sent"
 
 
 class Usage(NamedTuple):
-    """Resources used by a job: CPU time, peak memory, disk. 0 if not measured."""
+    """Resources used by a job: CPU time, peak memory, disk, and what was transferred to it
+    (including inputs by URL) and from it, in all its starts. 0 if not measured.
+    """
 
     cpu_s: float = 0.0
     memory_mb: int = 0
     disk_mb: int = 0
+    received_kb: float = 0.0
+    sent_kb: float = 0.0
+
+
+class ImageSent(NamedTuple):
+    """One transfer of an image that jobs share: for jobs of a cluster, when, and the image."""
+
+    cluster: str
+    at_s: float
+    image: str
 
 
 NO_USAGE = Usage()
@@ -57,9 +70,10 @@ class Event:
     `slot` come with EXECUTE, `exit_status` and `usage` with TERMINATED, `memory_mb` with USAGE.
     MATCHED means that a start is under way whose command has not begun, on `pilot` if known. `code`
     and `subcode` are HoldReasonCode and HoldReasonSubCode, and with EVICTED those or the codes of a
-    vacate (VACATE_CODES and above). `machine` is the pilot's name in HTCondor and comes with
-    EXECUTE and DISCONNECTED; failures have it in the text, see `place`. `excused` is True if an
-    attempt ended and nothing is known to have failed: the access point itself may have been down.
+    vacate (VACATE_CODES and above). IMAGE_SENT is of a process that is no job, in the cluster of
+    one. `machine` is the pilot's name in HTCondor and comes with EXECUTE and DISCONNECTED; failures
+    have it in the text, see `place`. `excused` is True if an attempt ended and nothing is known to
+    have failed: the access point itself may have been down.
     """
 
     kind: EventKind

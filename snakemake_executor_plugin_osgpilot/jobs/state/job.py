@@ -146,6 +146,15 @@ _FROM = {EventKind.SUBMIT: JobState.PREPARED, EventKind.RELEASED: JobState.HELD}
 """Events that only count in one state of a job."""
 
 
+_UNCHANGED = (
+    EventKind.MATCHED,
+    EventKind.DISCONNECTED,
+    EventKind.RECONNECTED,
+    EventKind.IMAGE_SENT,
+)
+"""Events that do not change the state of a job."""
+
+
 def apply_event(job: Job, event: Event) -> Job:
     """Return `job` after `event`.
 
@@ -153,7 +162,7 @@ def apply_event(job: Job, event: Event) -> Job:
     come twice, so a job that ended stays as it is. A release may come without its hold, and before
     the pilot has stopped the job.
     """
-    if job.over or event.kind in (EventKind.MATCHED, EventKind.DISCONNECTED, EventKind.RECONNECTED):
+    if job.over or event.kind in _UNCHANGED:
         return job
     if job.state is not _FROM.get(event.kind, job.state):
         return job

@@ -13,7 +13,7 @@ from ...model.resources import UNBOUNDED, JobClass, Request, Shape
 from . import hold_policy
 from .avoidance import Place, kept_off
 from .black_holes import black_holes
-from .events import Event, EventKind
+from .events import Event, EventKind, ImageSent
 from .job import Job, JobState, apply_event
 from .lost_pilots import CutOff, LostPilots
 from .pilot_failures import PilotStartFailures
@@ -56,6 +56,7 @@ class JobTracker:
         self._rematching: set[str] = set()
         self._key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
+        self._images_sent: list[tuple[str, float]] = []
         self._machines: dict[str, str] = {}
         self._trial: set[str] = set()
         self._trial_due = self._repeat_pause = False
@@ -338,6 +339,24 @@ class JobTracker:
             self._act_on_hold(job, event.at_s)
         elif len(job.failed_attempts) > len(before.failed_attempts):
             self._interrupted(job)
+
+    def image_sent(self, job_id: str, at_s: float) -> None:
+        """Record that a pilot has got an image that jobs share; `job_id` has their cluster."""
+        self._images_sent.append((job_id.partition(".")[0], at_s))
+
+    def take_images_sent(self) -> list[ImageSent]:
+        """Return the transfers of images that jobs share, since the last call."""
+        taken, self._images_sent = self._images_sent, []
+        found = []
+        for cluster, at_s in taken:
+            key = self._key_by_id.get(f"{cluster}.0")
+            if key is None:
+                # the answer to the submission is still to come
+                self._images_sent.append((cluster, at_s))
+            else:
+                image = self._table[key].request.container_image
+                found.append(ImageSent(cluster, at_s, image))
+        return found
 
     def _record_start(self, job_id: str, event: Event) -> None:
         """Record whether a job started on its pilot or failed to."""

@@ -61,6 +61,23 @@ def test_one_image_is_shown_by_the_beginning_of_its_name(cache):
     assert "no image has a name" in call("show", "x", status=1)
 
 
+def test_an_image_that_was_pushed_is_shown_with_its_url(cache, tmp_path):
+    image(cache, "conda-1", environment("one"))
+    (tmp_path / "put").write_text("#!/bin/sh\n")
+    (tmp_path / "put").chmod(0o755)
+    put = f"{tmp_path}/put {{file}} {{url}}"
+    said = call("push", "conda-1", "osdf:///mine", "--with", put)
+    url = "osdf:///mine/conda-1.sif"
+    assert said == f"pilots fetch conda-1 from {url} in later runs (3 MB)\n"
+    assert f"pilots fetch it from {url}\n" in call("show", "conda-1")
+    assert json.loads(call("list", "--json"))[0]["url"] == url
+    assert {"from", url} <= set(call("list").split())
+    assert call("forget", "conda-1") == "conda-1 is sent from here\n"
+    assert call("forget", "conda-1") == "conda-1 was not pushed anywhere\n"
+    assert "fetched from" not in call("list")
+    assert "HTCondor cannot fetch" in call("push", "conda-1", "ftp://h/x", status=1)
+
+
 def test_pruning_keeps_what_was_used_lately(cache):
     image(cache, "conda-1", environment("one"))
     image(cache, "conda-2", environment("two"))

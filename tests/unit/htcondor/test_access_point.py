@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,9 +15,15 @@ import classad2
 import htcondor2  # noqa: F401  # with it, ClassAd functions answer as daemons do
 import pytest
 
-from snakemake_executor_plugin_osgpilot.errors import InputError, OutcomeUnknownError, RejectedError
+from snakemake_executor_plugin_osgpilot.errors import (
+    InputError,
+    OutcomeUnknownError,
+    QueueFullError,
+    RejectedError,
+)
 from snakemake_executor_plugin_osgpilot.htcondor import worker_client as client
 from snakemake_executor_plugin_osgpilot.htcondor.event_log import SILENCE_S, EventLog
+from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
     AGAIN_AFTER_S,
     claimed_memory_mb,
@@ -114,6 +121,89 @@ def test_image_is_common_for_many_jobs_if_supported():
     assert container_lines("docker://a") == (None, None)
     assert container_lines("/opt/a.sif", transfer_image=False) == (None, "false")
     assert container_lines("/opt/a.sif", common=False) == (None, None)
+
+
+class Keeper:
+    """A worker whose schedd keeps images as clusters 7, 8 and so on, unless it `refuses`."""
+
+    refuses: Exception | None = None
+
+    def __init__(self) -> None:
+        self.kept: dict[str, int] = {}
+        self.described: list[dict[str, str]] = []
+
+    def ask(self, request, *, timeout_s):
+        if request["do"] == "submit":
+            self.described.append(request["description"])
+            return {"cluster": 100 + len(self.described), "first_proc": 0}
+        assert request["do"] == "keep_image"
+        if self.refuses:
+            raise self.refuses
+        assert "transfer_input_files" not in request["description"]
+        name = request["description"]["My.OSGPilotImage"]
+        assert request["constraint"].endswith(f"OSGPilotImage =?= {name}")
+        return {"cluster": self.kept.setdefault(name, 7 + len(self.kept)), "path": ""}
+
+
+def scopes(tmp_path, worker, *submissions):
+    """Return the cluster through which the jobs of each submission share their image."""
+    made = LocalAccessPoint(SEAT, tmp_path)
+    made.common_images = made.keeps_images = True
+    made._worker = worker
+    for image, count in submissions:
+        request = Request(JobClass(Shape(1, 500)), image)
+        made.submit(Submission(tuple(map(str, range(count))), request))
+    assert all(
+        ("My.DAGManJobId" in each) <= ("container_is_common" in each) for each in worker.described
+    )
+    return [each.get("My.DAGManJobId") for each in worker.described]
+
+
+def test_submissions_share_an_image_through_one_job(tmp_path):
+    image, other = (str(tmp_path / name) for name in ("a.sif", "b.sif"))
+    for path in (image, other):
+        Path(path).write_text("image")
+    sent = [(image, 2), (image, 1), (other, 2), (image, 3), ("docker://a", 2), ("", 2)]
+    assert scopes(tmp_path, Keeper(), *sent) == ["7", "7", "8", "7", None, None]
+
+
+def test_the_first_job_of_an_image_shares_it_with_nobody(tmp_path):
+    url = "https://h/a.sif"
+    assert scopes(tmp_path, Keeper(), (url, 1), (url, 1), (url, 1)) == [None, "7", "7"]
+
+
+def test_a_changed_image_is_another_one(tmp_path):
+    image, worker = tmp_path / "a.sif", Keeper()
+    image.write_text("image")
+    assert scopes(tmp_path, worker, (str(image), 2)) == ["7"]
+    os.utime(image, (0, 0))
+    assert scopes(tmp_path, worker, (str(image), 2)) == ["7", "7"]
+    worker.described.pop()
+    image.write_text("another")
+    assert scopes(tmp_path, worker, (str(image), 2)) == ["7", "8"]
+
+
+@pytest.mark.parametrize(
+    ("image", "scheme"),
+    [("osdf:///a.sif", {"osdf"}), ("oras://h/a:1", set()), ("/a.sif", set()), ("", set())],
+)
+def test_a_scheme_of_an_image_needs_a_plugin_like_one_of_an_input(tmp_path, image, scheme):
+    made = LocalAccessPoint(SEAT, tmp_path)
+    made._worker = Keeper()
+    made.submit(Submission(("1",), Request(JobClass(Shape(1, 500)), image)))
+    assert made.wanted == scheme
+
+
+@pytest.mark.parametrize("refusal", [RejectedError("no"), QueueFullError("no", 0, at_once=False)])
+def test_jobs_are_submitted_if_no_job_may_keep_their_image(tmp_path, refusal):
+    worker = Keeper()
+    worker.refuses = refusal
+    assert scopes(tmp_path, worker, ("https://h/a.sif", 2)) == [None]
+    assert worker.described[0]["container_is_common"] == "true"
+
+
+def test_an_image_that_is_gone_is_for_the_access_point_to_name(tmp_path):
+    assert scopes(tmp_path, Keeper(), (str(tmp_path / "gone.sif"), 2)) == [None]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -169,6 +170,15 @@ def access_point(request, bindings, tmp_path) -> CondorQueue:
     return made
 
 
+def _submit_with_image(access_point: CondorQueue) -> None:
+    access_point.keeps_images = True
+    request = replace(SUBMISSION.request, container_image="https://host/image.sif")
+    for keys in (("1",), ("2",)):
+        # this queue keeps nothing
+        with contextlib.suppress(htcondor2.HTCondorException):
+            access_point.submit(Submission(keys, request))
+
+
 SHAPE = Shape(1, 1000)
 ASK: dict[str, Callable[[Any], object]] = {
     "find": lambda ap: ap.find(),
@@ -195,11 +205,12 @@ ASK_NO_JOBS: dict[str, Callable[[Any], object]] = {
     "pilots": lambda ap: ap.pilots(),
     "occupied": lambda ap: ap.occupied(),
     "submit": lambda ap: ap.submit(SUBMISSION),
+    "submit with an image": lambda ap: _submit_with_image(ap),
     "events": lambda ap: ap.events(),
     "missed_events": lambda ap: ap.missed_events(),
     "description": lambda ap: ap.description(SUBMISSION),
     "close": lambda ap: ap.close(),
-    "clear": lambda ap: (setattr(ap, "_keeps", True), ap.clear()),
+    "clear": lambda ap: (setattr(ap, "keeps_images", True), ap.clear()),
     "interrupt": lambda ap: None,
 }
 """Those that concern none, those just submitted, or those that are followed."""

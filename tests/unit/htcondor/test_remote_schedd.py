@@ -71,7 +71,7 @@ class FakeWorker:
 
     def do_keep_image(self, request):
         self.kept = request
-        return "/spool/7/a.sif"
+        return {"cluster": 7, "path": "/spool/7/a.sif"}
 
     def do_find(self, request):
         return {f"r1/{n}": job_id for n, job_id in enumerate(self.queue)}
@@ -125,6 +125,7 @@ def test_an_image_is_kept_at_an_access_point_that_can(
     there.submit(Submission(("c",), replace(REQUEST, container_image=image, **more)))
     assert worker.described["container_image"] == (used or image)
     assert worker.described.get("container_is_common") == ("true" if used else None)
+    assert worker.described.get("My.DAGManJobId") == ("7" if used else None)
     assert ("keep_image" in worker.asked) is bool(used)
     if used:
         assert worker.kept["description"]["transfer_input_files"] == image
@@ -305,10 +306,11 @@ def test_pilot_without_an_id_has_no_name():
 
 def test_end_of_a_job_has_its_usage(there, worker, clock):
     took = {"RemoteUserCpu": 30.5, "RemoteSysCpu": 1.0, "ResidentSetSize": 2049, "DiskUsage": 10}
+    took |= {"BytesRecvd": 2048.0, "BytesSent": 512.0}
     worker.queue["1.0"] = {**DONE, **took}
     clock.at_s += 60
     (ended,) = (e for _, e in there.events() if e.kind is EventKind.TERMINATED)
-    assert ended.usage == (31.5, 3, 1)
+    assert ended.usage == (31.5, 3, 1, 2.0, 0.5)
 
 
 def test_interruption_has_its_reason(there, worker, clock):

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from snakemake_executor_plugin_osgpilot.common.redact import MASK, Redactor
 from snakemake_executor_plugin_osgpilot.htcondor.event_log import EventLog
-from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind, Usage
+from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind, Usage
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
 from snakemake_executor_plugin_osgpilot.journal.location import Place
 from snakemake_executor_plugin_osgpilot.model.resources import Request
@@ -46,8 +46,8 @@ class RecordedWorld(World):
         self.chronicle.begin(SEAT, self.scaling.policy, Place("here"))
         self.controller._chronicle = self.chronicle
 
-    def add(self, *keys, job_class=SMALL):
-        jobs = [Job(key, "map", Request(job_class)) for key in keys]
+    def add(self, *keys, job_class=SMALL, image=""):
+        jobs = [Job(key, "map", Request(job_class, image)) for key in keys]
         self.chronicle.handed_over(lines.HandedOver(job, f"n={job.key}") for job in jobs)
         self.queue.add(jobs)
 
@@ -65,6 +65,9 @@ def recorded(tmp_path, monkeypatch):
     return RecordedWorld(tmp_path)
 
 
+USAGE = Usage(25.5, 300, 7, 12.5, 2048.0)
+
+
 def test_history_has_each_state_and_usage_of_a_job(recorded):
     recorded.add("a")
     recorded.tick()
@@ -72,10 +75,10 @@ def test_history_has_each_state_and_usage_of_a_job(recorded):
     recorded.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", slot="slot1_1", allocation_id="7")
     recorded.tick()
     assert recorded.replayed.jobs["a"].state == "running"
-    recorded.ap.tell("a", EventKind.TERMINATED, 1060, exit_status=0, usage=Usage(25.5, 300, 7))
+    recorded.ap.tell("a", EventKind.TERMINATED, 1060, exit_status=0, usage=USAGE)
     recorded.tick()
     job = recorded.replayed.jobs["a"]
-    assert (job.state, job.label, job.job_id, job.usage) == ("done", "n=a", "1.0", (25.5, 300, 7))
+    assert (job.state, job.label, job.job_id, job.usage) == ("done", "n=a", "1.0", USAGE)
     assert [(a.pilot, a.slot, a.started_s, a.stopped_s, a.how) for a in job.attempts] == [
         ("p", "slot1_1", 1030, 1060, "done")
     ]
@@ -336,7 +339,35 @@ def test_event_log_has_usage_of_a_job(tmp_path, request):
     recorded = dict(
         event for event in EventLog(log).read() if event[1].kind is EventKind.TERMINATED
     )
-    assert recorded["12.0"].usage == Usage(0.0, 5, 1)
+    assert recorded["12.0"].usage == Usage(0.0, 5, 1, 1592 / 1024, 27 / 1024)
+
+
+SENT = """047 (012.-1000.000) 2026-01-02 03:04:09 Common files event: TransferStarted
+	Started transferring common files
+...
+047 (012.-1000.000) 2026-01-02 03:04:12 Common files event: TransferFinished
+	Finished transferring common files
+...
+"""
+
+
+def test_event_log_has_the_arrival_of_an_image(tmp_path):
+    (tmp_path / "log").write_text(SENT)
+    ((job_id, event),) = EventLog(tmp_path / "log").read()
+    assert (job_id.partition(".")[0], event.kind) == ("12", EventKind.IMAGE_SENT)
+
+
+def test_history_has_the_transfers_of_an_image_once(recorded, tmp_path):
+    image = tmp_path / "a.sif"
+    image.write_bytes(bytes(2048))
+    recorded.add("a", image=str(image))
+    recorded.tick()
+    for at_s in (1030, 1040, 1040):
+        recorded.ap.unread.append(("1.-1", Event(EventKind.IMAGE_SENT, at_s)))
+    # of no job of this run
+    recorded.ap.unread.append(("99.-1", Event(EventKind.IMAGE_SENT, 1040)))
+    recorded.tick()
+    assert recorded.replayed.images == {("1", 1030): 2048, ("1", 1040): 2048}
 
 
 def test_lines_are_plain_json(recorded):

@@ -358,7 +358,9 @@ def test_unsupported_url_schemes_are_logged_once(world, logged):
     world.ap.unsupported_schemes = frozenset({"osdf"})
     for _ in range(3):
         world.tick()
-    reported = [text for text in logged.warnings if "no pilot can fetch osdf:// inputs" in text]
+    reported = [
+        text for text in logged.warnings if "no pilot can fetch osdf:// inputs or images" in text
+    ]
     assert len(reported) == 1
     assert "--osgpilot-url-schemes" in reported[0]
 

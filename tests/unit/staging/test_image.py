@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
+from snakemake_executor_plugin_osgpilot.runtime_image import published
 from snakemake_executor_plugin_osgpilot.staging.container_image import NO_IMAGE, Image, Images
 
 
@@ -66,9 +67,22 @@ def test_an_image_of_any_name_is_reached_by_a_link(images, tmp_path):
 
 
 def test_the_transfer_method_of_an_image_is_logged(images, said):
-    images.way = "once to a pilot"
+    images.way = "once to each pilot"
     images.find("tools.sif")
-    assert said[0].endswith("is sent once to a pilot")
+    assert said[0].endswith("is sent once to each pilot")
+
+
+def test_an_image_that_was_pushed_is_fetched_from_there(images, said, tmp_path, monkeypatch):
+    monkeypatch.setenv("OSGPILOT_CACHE", str(tmp_path))
+    image = tmp_path / "environments/tools.sif"
+    image.parent.mkdir()
+    (tmp_path / "tools.sif").rename(image)
+    url = "osdf:///mine/tools.sif"
+    published.push(image, "osdf:///mine", url, "true {file} {url}")
+    assert images.find(str(image)) == Image(url, size_mb=2)
+    assert said == [f"image {image} (2 MB) is fetched by pilots from {url}"]
+    shared = Images(tmp_path, said.append, shared_prefixes=(str(tmp_path),))
+    assert not shared.find(str(image)).transferred
 
 
 def test_an_image_that_pilots_can_read_does_not_travel(images, said, tmp_path):
