@@ -144,7 +144,7 @@ def test_the_page_needs_nothing_else_and_trusts_no_text():
 
 
 def test_a_picture_of_nothing_is_a_picture():
-    assert "nobody came to the end" in svg(rowed([ran(jobs_left=1)]))
+    assert "no policy finished" in svg(rowed([ran(jobs_left=1)]))
 
 
 # what was made before
