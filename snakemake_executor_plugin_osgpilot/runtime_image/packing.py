@@ -39,8 +39,6 @@ _ROOM = 2.5
 HIDDEN = ("/tmp", "/var/tmp", "/dev", "/proc", "/sys", "/srv", "/run")
 """Folders that a container gets from the outside."""
 
-PLAIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 _PROGRAMS = """
 [ arch b2sum base32 base64 basename basenc cat chgrp chmod chown cksum comm cp csplit cut date dd df
 dir dircolors dirname du echo env expand expr factor false fmt fold groups head hostid id install
