@@ -13,10 +13,21 @@ from .site import Site, load
 
 
 def site_files(given: str | Path | None) -> tuple[Path, ...]:
-    """Return the files of `--osgpilot-site`, separated by commas."""
-    parts = (part.strip() for part in str(given or "").split(","))
-    files = tuple(Path(os.path.expandvars(part)).expanduser() for part in parts if part)
-    return files or (Path(),)
+    """Return the files of `--osgpilot-site`, separated by commas.
+
+    A comma in the name of a file, or of a folder that it is in, separates nothing.
+    """
+    parts, files = str(given or "").split(","), []
+    while parts:
+        ends = range(2, len(parts) + 1)
+        whole = next((end for end in ends if _path(",".join(parts[:end])).is_file()), 1)
+        files.append(",".join(parts[:whole]).strip())
+        del parts[:whole]
+    return tuple(_path(name) for name in files if name) or (Path(),)
+
+
+def _path(name: str) -> Path:
+    return Path(os.path.expandvars(name.strip())).expanduser()
 
 
 def load_all(files: Sequence[Path]) -> tuple[Site, ...]:

@@ -91,6 +91,16 @@ def test_files_are_separated_by_commas_and_each_is_expanded(monkeypatch):
     ]  # fmt: skip
 
 
+def test_a_comma_in_the_name_of_a_folder_separates_nothing(tmp_path):
+    folder = tmp_path / "my project (v1, it's, mine)"
+    folder.mkdir()
+    here, there = folder / "site.yaml", tmp_path / "there.yaml"
+    for file in (here, there):
+        file.touch()
+    assert site_files(str(here)) == (here,)
+    assert site_files(f"{there},{here}, {there}") == (there, here, there)
+
+
 def test_project_is_of_the_first_file_that_has_one_and_plain_jobs_stay_here(files):
     sites = load_all(files(B, f"{A}project: Mine\n"))
     assert project_of(sites) == "Mine"
