@@ -42,10 +42,14 @@ def _is_secret(before: str, argument: str) -> bool:
 
 
 def about(workflow: Any) -> dict[str, str]:
-    """Return what a report says of a workflow, by name."""
+    """Return what a report says of a workflow, by name.
+
+    With `--until`, there is `until`: Snakemake's count of steps includes those that come after it.
+    """
     program, *arguments = sys.argv
     name = PurePath(program).name
     shown = ("…" if _is_secret(*pair) else pair[1] for pair in pairwise(["", *arguments]))
+    until = ", ".join(sorted({*workflow.dag.untilrules, *map(str, workflow.dag.untilfiles)}))
     command = [name if name != "__main__.py" else "snakemake", *shown]
     return {
         "workflow": str(workflow.main_snakefile),
@@ -55,4 +59,5 @@ def about(workflow: Any) -> dict[str, str]:
         "Snakemake": version("snakemake"),
         "Python": platform.python_version(),
         "HTCondor": version("htcondor"),
+        **({"until": until} if until else {}),
     }

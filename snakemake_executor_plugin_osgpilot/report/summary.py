@@ -230,6 +230,8 @@ def _state(replayed: ReplayedRun, progress: Progress, *, alive: bool) -> RunStat
     if progress.failed or (steps and steps.failed):
         return RunState.FAILED
     left = steps.done < steps.total if steps else progress.cancelled or end.get("to_come")
+    if "until" in replayed.life.get("about", {}):
+        left = progress.cancelled
     return RunState.INTERRUPTED if left else RunState.DONE
 
 

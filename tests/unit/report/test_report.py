@@ -242,6 +242,16 @@ def test_nothing_is_recommended_from_a_run_that_did_not_complete(state):
     assert "set-resources:" not in page(run, seen(run))
 
 
+def test_a_run_that_was_to_end_before_the_last_steps_is_done():
+    end = {"kind": "end", "at_s": BEGUN_S + 900, "live": 0, "detached": False, "to_come": 1}
+    steps = {"kind": "steps", "done": 5, "total": 6, "failed": 0}
+    cut_short, until = ReplayedRun(), ReplayedRun()
+    cut_short.take([LIFE, steps, end])
+    until.take([{**LIFE, "about": {"until": "map"}}, steps, end])
+    assert seen(cut_short).state is RunState.INTERRUPTED
+    assert seen(until).state is RunState.DONE
+
+
 def test_the_page_begins_with_workflow_command_versions_and_the_reasons_of_failures():
     about = {"workflow": "/w/rna/Snakefile", "folder": "/w/rna", "command": "snakemake -j 9",
              "osgpilot": "0.1.0", "site": "example"}  # fmt: skip
