@@ -198,7 +198,7 @@ class ReplayedRun:
             self._note(key, LAST, "spent", spent)
 
     def _images(self, line: Line) -> None:
-        self.images |= {(cluster, at_s): size for cluster, at_s, _, size in line["sent"]}
+        self.images |= {(process, at_s): size for process, at_s, _, size in line["sent"]}
 
     def _was_woken(self, line: Line) -> None:
         for key in line["jobs"]:

@@ -92,8 +92,8 @@ TWO_GPUS = {
     **GPU_SITE,
     "condor": {**SITE["condor"], "GPU_DISCOVERY_EXTRA": "-simulate:4,1,2,1 -extra"},
 }
-"""HTCondor's tool reports an A100 with 47661 MB and a Tesla V100 with 16130 MB, as it reports real
-devices."""
+"""HTCondor's tool reports an A100 with 47661 MB and a Tesla V100 with less than 30000 MB (16130 or
+24220), as it reports real devices."""
 
 CHOICES = """
 rule all:
@@ -104,7 +104,7 @@ rule model:
     shell: "echo $CUDA_VISIBLE_DEVICES > {output}"
 rule large:
     output: "large"
-    resources: gpu=1, gpu_manufacturer="nvidia", htcondor_gpus_minimum_memory=20000
+    resources: gpu=1, gpu_manufacturer="nvidia", htcondor_gpus_minimum_memory=30000
     shell: "echo $CUDA_VISIBLE_DEVICES > {output}"
 rule new:
     output: "new"

@@ -54,9 +54,11 @@ class Usage(NamedTuple):
 
 
 class ImageSent(NamedTuple):
-    """One transfer of an image that jobs share: for jobs of a cluster, when, and the image."""
+    """One transfer of an image that jobs share: by which process of HTCondor, numbered like a job
+    in the cluster of such jobs, when, and the image.
+    """
 
-    cluster: str
+    process: str
     at_s: float
     image: str
 

@@ -342,20 +342,20 @@ class JobTracker:
 
     def image_sent(self, job_id: str, at_s: float) -> None:
         """Record that a pilot has got an image that jobs share; `job_id` has their cluster."""
-        self._images_sent.append((job_id.partition(".")[0], at_s))
+        self._images_sent.append((job_id, at_s))
 
     def take_images_sent(self) -> list[ImageSent]:
         """Return the transfers of images that jobs share, since the last call."""
         taken, self._images_sent = self._images_sent, []
         found = []
-        for cluster, at_s in taken:
-            key = self._key_by_id.get(f"{cluster}.0")
+        for process, at_s in taken:
+            key = self._key_by_id.get(f"{process.partition('.')[0]}.0")
             if key is None:
                 # the answer to the submission is still to come
-                self._images_sent.append((cluster, at_s))
+                self._images_sent.append((process, at_s))
             else:
                 image = self._table[key].request.container_image
-                found.append(ImageSent(cluster, at_s, image))
+                found.append(ImageSent(process, at_s, image))
         return found
 
     def _record_start(self, job_id: str, event: Event) -> None:
