@@ -125,15 +125,11 @@ def default_images(web: WebServer) -> str:
 TWO = """
 rule all:
     input: "first", "second"
-rule first:
-    output: "first"
+rule one:
+    output: "{n}"
+    wildcard_constraints: n="first|second"
     threads: 4
-    priority: 1
     shell: "touch SHARED/started; until [ -e SHARED/go ]; do sleep 0.2; done; touch {output}"
-rule second:
-    output: "second"
-    threads: 4
-    shell: "touch {output}"
 """
 
 
