@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import Counter
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 from pathlib import Path
@@ -68,6 +69,7 @@ class EventLog:
         self._log = htcondor2.JobEventLog(str(path))
         self._missed = False
         self._heard_s = time.monotonic()
+        self._arrivals: Counter[tuple[int, float]] = Counter()
 
     def take_missed(self) -> bool:
         """Return True if events may be missing, as after a long silence; reset that."""
@@ -105,7 +107,7 @@ class EventLog:
         try:
             for raw in self._log.events(stop_after=LONG_AGO_S):
                 if int(raw.type) in _KINDS and raw.get("Type") != COMMON_STARTED:
-                    found.append((f"{raw.cluster}.{raw.proc}", event(raw)))
+                    found.append((self._id_of(raw), event(raw)))
         except UnicodeDecodeError:
             # it quotes a file name of a job; the queue has the state of the job
             self._missed = True
@@ -113,6 +115,19 @@ class EventLog:
         except ValueError:
             return False
         return True
+
+    def _id_of(self, raw: Any) -> str:
+        """Return `cluster.proc`; a transfer of an image gets a number below 0, the same each time
+        that the log is read.
+
+        The log has one, but the bindings (25.14) make -1 of each, and two pilots may get an image
+        within a second.
+        """
+        if _KINDS[int(raw.type)] is not EventKind.IMAGE_SENT:
+            return f"{raw.cluster}.{raw.proc}"
+        second = (raw.cluster, raw.timestamp)
+        self._arrivals[second] += 1
+        return f"{raw.cluster}.-{self._arrivals[second]}"
 
     def _reopen_if_replaced(self) -> None:
         """Read from the start a file that was truncated or replaced."""
@@ -123,6 +138,7 @@ class EventLog:
         if now.st_size < before.st_size or now.st_ino != before.st_ino:
             self._log.close()
             self._log = htcondor2.JobEventLog(str(self._path))
+            self._arrivals.clear()
             self._missed = True
 
     def close(self) -> None:

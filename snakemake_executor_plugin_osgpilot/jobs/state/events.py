@@ -54,8 +54,8 @@ class Usage(NamedTuple):
 
 
 class ImageSent(NamedTuple):
-    """One transfer of an image that jobs share: by which process of HTCondor, numbered like a job
-    in the cluster of such jobs, when, and the image.
+    """One transfer of an image that jobs share: numbered below 0 like a job of the cluster of such
+    jobs, when it ended, and the image.
     """
 
     process: str

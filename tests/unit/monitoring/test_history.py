@@ -348,13 +348,19 @@ SENT = """047 (012.-1000.000) 2026-01-02 03:04:09 Common files event: TransferSt
 047 (012.-1000.000) 2026-01-02 03:04:12 Common files event: TransferFinished
 	Finished transferring common files
 ...
+047 (012.-1001.000) 2026-01-02 03:04:12 Common files event: TransferFinished
+	Finished transferring common files
+...
 """
 
 
-def test_event_log_has_the_arrival_of_an_image(tmp_path):
+def test_event_log_has_each_arrival_of_an_image(tmp_path):
     (tmp_path / "log").write_text(SENT)
-    ((job_id, event),) = EventLog(tmp_path / "log").read()
-    assert (job_id.partition(".")[0], event.kind) == ("12", EventKind.IMAGE_SENT)
+    for _ in range(2):
+        found = EventLog(tmp_path / "log").read()
+        assert [(job_id, event.kind) for job_id, event in found] == [
+            ("12.-1", EventKind.IMAGE_SENT), ("12.-2", EventKind.IMAGE_SENT),
+        ]  # fmt: skip
 
 
 def test_history_has_the_transfers_of_an_image_once(recorded, tmp_path):
