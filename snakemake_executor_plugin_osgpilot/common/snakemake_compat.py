@@ -432,26 +432,39 @@ def chooses_partitions(slurm_executor: Any) -> bool:
 
 
 def keep_groups_apart(dag: Any) -> None:
-    """Have Snakemake make groups from scratch each time; call it before jobs are handed over.
+    """Have Snakemake leave groups alone once they are ready; call it before jobs are handed over.
 
-    `DAG.update_groups`, called again after each checkpoint, takes groups from a cache and merges
-    them in place, those that are ready or running, too (9.27.1). The sets that hold these look for
-    their new hash then: a group was handed over in each round, and its end raised `KeyError`.
-    If that changes, at worst the groups are made once more.
+    `DAG.update_groups`, called again after each checkpoint, takes groups from a cache, and merges
+    them in place with others, those that are ready or running, too (9.27.1). The sets that hold
+    these then look for another hash: a group was handed over in each round, its jobs once more with
+    others, and its end raised `KeyError`. Replaces that method of the DAG: it no longer sees jobs
+    whose groups are ready or running. If it is called otherwise, the faults are back.
     """
-    if not hasattr(dag, "group_job_factory") or not getattr(dag, "_group", None):
+    if not hasattr(dag, "group_job_factory"):
         return
-    dag.group_job_factory.cache = _NoCache()
-    dag.update_groups()
+    whole = type(dag)
+
+    def update_groups() -> None:
+        fixed = {
+            job: group
+            for group in (*dag._running, *dag._ready_jobs)
+            if group.is_group()
+            for job in group
+        }
+        dag.group_job_factory.cache.clear()
+        dag.needrun = lambda job: job not in fixed and whole.needrun(dag, job)
+        dag.needrun_jobs = lambda: (job for job in whole.needrun_jobs(dag) if job not in fixed)
+        try:
+            whole.update_groups(dag)
+        finally:
+            del dag.needrun, dag.needrun_jobs
+        dag._group |= fixed
+
+    dag.update_groups = update_groups
+    # groups that were merged before are made from scratch
     dag._ready_jobs = {job for job in dag._ready_jobs if not job.is_group()}
+    dag.update_groups()
     dag.update_ready()
-
-
-class _NoCache(dict[Any, Any]):
-    """A mapping that keeps nothing."""
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Forget `value` at once."""
 
 
 def forget_running(workflow: Any, jobs: Sequence[Any]) -> None:

@@ -20,7 +20,7 @@ def site_files(given: str | Path | None) -> tuple[Path, ...]:
     parts, files = str(given or "").split(","), []
     while parts:
         ends = range(2, len(parts) + 1)
-        whole = next((end for end in ends if _path(",".join(parts[:end])).is_file()), 1)
+        whole = next((end for end in ends if _is_file(",".join(parts[:end]))), 1)
         files.append(",".join(parts[:whole]).strip())
         del parts[:whole]
     return tuple(_path(name) for name in files if name) or (Path(),)
@@ -28,6 +28,14 @@ def site_files(given: str | Path | None) -> tuple[Path, ...]:
 
 def _path(name: str) -> Path:
     return Path(os.path.expandvars(name.strip())).expanduser()
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return _path(name).is_file()
+    except OSError:
+        # too long, or in a folder that is not ours: the file that is meant says so when it is read
+        return False
 
 
 def load_all(files: Sequence[Path]) -> tuple[Site, ...]:

@@ -23,8 +23,8 @@ class _Again:
 class InFlight:
     """Recognizes jobs all of whose outputs are in flight, and keeps them until these have ended.
 
-    After a kill, Snakemake's scheduler hands over groups that depend on a checkpoint more than
-    once, whole and in parts (9.27.1). Submitted again, they would write the same outputs; reported
+    Snakemake handed over groups that depend on a checkpoint more than once, whole and in parts
+    (9.27.1, see `keep_groups_apart`). Submitted again, they would write the same outputs; reported
     as ended, they would count twice. Their members end with the jobs that make the outputs.
     """
 

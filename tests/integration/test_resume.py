@@ -363,3 +363,49 @@ def test_groups_behind_a_checkpoint_are_submitted_once_and_end(workflow, shared)
     assert workflow.said.count("Group job g") <= 4, "a group is handed over again and again"
     assert "6 of 6 steps (100%) done" in workflow.said
     assert nothing_left()
+
+
+STAGED = """
+rule all:
+    input: "sum"
+checkpoint parts:
+    output: directory("parts")
+    localrule: True
+    shell: "mkdir {{output}}; touch {{output}}/0 {{output}}/1 {{output}}/2 {{output}}/3"
+checkpoint more:
+    input: "parts"
+    output: directory("more")
+    localrule: True
+    shell:
+        "until [ -s {place}/ran ]; do sleep 0.2; done; "
+        "mkdir {{output}}; touch {{output}}/4 {{output}}/5"
+rule one:
+    input: lambda wildcards: ("more/" if int(wildcards.n) > 3 else "parts/") + wildcards.n
+    output: "out/{{n}}"
+    group: "g"
+    shell:
+        "echo {{wildcards.n}} >> {place}/ran; "
+        "until [ -e {place}/go ]; do sleep 0.2; done; echo {{wildcards.n}} > {{output}}"
+def outputs(wildcards):
+    folder = checkpoints.parts.get().output[0]
+    return expand("out/{{n}}", n=sorted(glob_wildcards(folder + "/{{n,[0-9]}}").n))
+def more_outputs(wildcards):
+    folder = checkpoints.more.get().output[0]
+    return expand("out/{{n}}", n=sorted(glob_wildcards(folder + "/{{n,[0-9]}}").n))
+rule gather:
+    input: outputs, more_outputs
+    output: "sum"
+    localrule: True
+    shell: "cat {{input}} > {{output}}"
+"""
+
+
+def test_a_checkpoint_that_ends_while_groups_run_leaves_them_alone(workflow, shared):
+    workflow.snakefile(STAGED.format(place=shared))
+    process = workflow.start(*options(shared), "--group-components", "g=2")
+    until(lambda: "output: out/5" in workflow.said or process.poll() is not None, "later groups")
+    (shared / "go").touch()
+    assert process.wait(PATIENCE_S) == 0, workflow.said
+    assert (workflow.folder / "sum").read_text().split() == ["0", "1", "2", "3", "4", "5"]
+    assert sorted(executions(shared)) == ["0", "1", "2", "3", "4", "5"]
+    assert nothing_left()

@@ -39,18 +39,24 @@ BLOCK = ("JobStatus", str(BLOCKED))
 HELD_ONCE = ("NumHolds", "LastHoldReasonCode", "LastHoldReasonSubCode", "JobStatus")
 
 
-def test_stuck_jobs_are_rematched_or_resubmitted(workflow, monkeypatch):
-    monkeypatch.setattr(forgotten, "STUCK_AFTER_S", 2.0)
-    monkeypatch.setattr(forgotten, "BLOCKED_S", 2.0)
-    monkeypatch.setattr(waking, "LOOK_EVERY_S", 1.0)
+def with_room(workflow):
+    """Start a run whose pilot has room; return its process and the name of the run."""
     workflow.snakefile(SLEEPER)
     process = workflow.start()
     until(lambda: "2" in tool("condor_q", "-allusers", "-af", "JobStatus").split(), "a running job")
     (run,) = (workflow.folder / ".snakemake/osgpilot").glob("*/")
+    return process, run.name
+
+
+def test_stuck_jobs_are_rematched_or_resubmitted(workflow, monkeypatch):
+    monkeypatch.setattr(forgotten, "STUCK_AFTER_S", 2.0)
+    monkeypatch.setattr(forgotten, "BLOCKED_S", 2.0)
+    monkeypatch.setattr(waking, "LOOK_EVERY_S", 1.0)
+    process, run = with_room(workflow)
     # a queue of our own with jobs for the run's pilot, which has room for them
     folder, keys = workflow.folder / "beside", ["000001", "000002"]
     prepare(folder, keys)
-    seat = RunIdentity(getuser(), "TestProject", run.name)
+    seat = RunIdentity(getuser(), "TestProject", run)
     with closing(LocalAccessPoint(seat, folder, SITE["central_manager"])) as access_point:
         queue = JobManager(access_point, Shape(4, 3800))
         began_s, said = time.time(), []
@@ -119,15 +125,12 @@ def test_jobs_that_match_nothing_keep_no_job_back_from_a_pilot_with_room(workflo
     """The schedd offers the first 20 jobs of a user, here those of a run without a pilot."""
     monkeypatch.setattr(forgotten, "STUCK_AFTER_S", 2.0)
     monkeypatch.setattr(waking, "LOOK_EVERY_S", 1.0)
-    workflow.snakefile(SLEEPER)
-    process = workflow.start()
-    until(lambda: "2" in tool("condor_q", "-allusers", "-af", "JobStatus").split(), "a running job")
-    (run,) = (workflow.folder / ".snakemake/osgpilot").glob("*/")
+    process, run = with_room(workflow)
     many = [f"{n:06}" for n in range(1, 41)]
     (of_many, of_one) = (workflow.folder / name for name in ("many", "one"))
     prepare(of_many, many)
     prepare(of_one, many[:1])
-    seats = (RunIdentity(getuser(), "TestProject", name) for name in (f"{run.name}x", run.name))
+    seats = (RunIdentity(getuser(), "TestProject", name) for name in (f"{run}x", run))
     with (
         closing(LocalAccessPoint(next(seats), of_many, SITE["central_manager"])) as crowded,
         closing(LocalAccessPoint(next(seats), of_one, SITE["central_manager"])) as access_point,

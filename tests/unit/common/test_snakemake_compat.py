@@ -239,6 +239,36 @@ def test_groups_that_were_merged_before_are_made_from_scratch(dag):
     assert all(job in dag.ready_jobs for job in list(dag.ready_jobs))
 
 
+def test_jobs_that_a_checkpoint_adds_are_not_grouped_with_those_that_run(dag):
+    added = sorted(dag._needrun, key=lambda job: str(job.output))[-2:]
+    with_added(dag, added)
+    assert groups_of(dag) == [sorted(job.jobid for job in added)]
+
+
+def test_a_job_that_a_checkpoint_adds_waits_for_one_of_its_group_that_runs(dag):
+    first, *_, added = sorted(dag._needrun - dag.targetjobs, key=lambda job: str(job.output))
+    dag._dependencies[added][first].update(first.output)
+    with_added(dag, [added])
+    assert groups_of(dag) == []
+    assert [job.jobid for job in dag.get_job_group(added)] == [added.jobid]
+
+
+def with_added(dag, added):
+    """Let groups run, and have jobs needed that were not."""
+    dag._needrun.difference_update(added)
+    dag._ready_jobs.clear()
+    keep_groups_apart(dag)
+    running = {job for job in dag.ready_jobs if job.is_group()}
+    assert running
+    dag.register_running(running)
+    dag._needrun.update(added)
+    for job in added:
+        dag._n_until_ready[job] = len(dag._dependencies[job])
+    for _ in range(3):
+        made_again(dag)
+    assert all(dag.get_job_group(job) is group for group in running for job in group)
+
+
 def test_a_job_that_was_handed_over_again_is_forgotten_and_frees_its_resources():
     scheduler = object.__new__(JobScheduler)
     scheduler.running, scheduler.resources = {"first", "again"}, {"_cores": 3}

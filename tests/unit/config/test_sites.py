@@ -1,5 +1,6 @@
 """Several site files of one run: what they become, and which do not belong together."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -99,6 +100,14 @@ def test_a_comma_in_the_name_of_a_folder_separates_nothing(tmp_path):
         file.touch()
     assert site_files(str(here)) == (here,)
     assert site_files(f"{there},{here}, {there}") == (there, here, there)
+
+
+def test_names_that_together_are_too_long_are_read_one_by_one(tmp_path):
+    files = [tmp_path / f"{letter * 200}.yaml" for letter in "ab"]
+    assert site_files(",".join(map(str, files)).replace(f",{tmp_path}/", ",")) == (
+        files[0],
+        Path(files[1].name),
+    )
 
 
 def test_project_is_of_the_first_file_that_has_one_and_plain_jobs_stay_here(files):
