@@ -220,7 +220,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         if not is_known:
             prepared.parcel.write(self._run.folder.job(key))
             intake.note(own, own_identity, content)
-        self._payloads[key] = prepared.payload.after_submission()
+        self._payloads[key] = prepared.kept
         return own
 
     async def check_active_jobs(

@@ -58,6 +58,11 @@ class Prepared:
     request: Request
     parcel: JobArchive
 
+    @cached_property
+    def kept(self) -> Payload:
+        """What is needed of the payload after submission."""
+        return self.payload.after_submission()
+
 
 @dataclass(frozen=True)
 class Preparer:
@@ -246,7 +251,7 @@ class Preparer:
         args = self.workflow.deployment_settings.apptainer_args or ""
         return environment_of(args, self.traffic.shared_prefixes)
 
-    @property
+    @cached_property
     def _deployment(self) -> set[str]:
         return {str(method) for method in self.workflow.deployment_settings.deployment_method}
 
