@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -175,6 +176,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             self._in_flight.begins(outputs, own.key, job)
             self.report_job_submission(info)
             ready.append(HandedOverJob(job, own))
+        self._run.intake.reserve()
         for listener in self._listeners:
             listener.handed_over(ready)
         self._run.controller.wake()
@@ -212,15 +214,15 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
     def _prepare(self, job: AnyJob) -> Job:
         self._preparer = self._preparer or self._begin()
-        prepared, intake = self._preparer.prepare(job), self._run.intake
-        own_identity, content = identity(job), digest(prepared)
-        key, is_known = intake.key_for(own_identity, content)
-        urls = tuple(url for url, _ in prepared.payload.urls)
-        own = Job(key, job.name, prepared.request, urls, identity=own_identity)
+        payload, request = self._preparer.draft(job)
+        pack = partial(self._preparer.pack, payload, request)
+        own_identity = identity(job)
+        key, is_known = self._run.intake.key_for(own_identity, lambda: digest(pack()))
+        urls = tuple(url for url, _ in payload.urls)
+        own = Job(key, job.name, request, urls, identity=own_identity)
         if not is_known:
-            prepared.parcel.write(self._run.folder.job(key))
-            intake.note(own, own_identity, content)
-        self._payloads[key] = prepared.kept
+            self._run.unwritten.add(own, pack)
+        self._payloads[key] = payload.after_submission()
         return own
 
     async def check_active_jobs(

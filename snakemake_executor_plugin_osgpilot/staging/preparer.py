@@ -187,9 +187,10 @@ class Preparer:
     def _bodies(self) -> Bodies:
         return Bodies(self.workflow, self.run_folder)
 
-    def prepare(self, job: AnyJob) -> Prepared:
-        """Return the prepared job. Raises `InputError` naming what is wrong with it."""
-        payload, request = self.draft(job)
+    def pack(self, payload: Payload, request: Request) -> Prepared:
+        """Return the prepared job of a draft, in any thread. Raises `InputError` naming what is
+        wrong with it.
+        """
         if payload.modules is not None:
             write_modules(self.run_folder, payload.modules)
         return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
