@@ -44,8 +44,8 @@ class Guarded:
 
 
 FRESH_S = 0.2
-"""A check counts for this time, as each reads the journal, and many jobs may end together. Others take
-a run over only when its lease is minutes old."""
+"""A check counts for this time: it reads the journal, and many jobs may end together. Others take a
+run over only when its lease is minutes old."""
 
 
 def _since_boot_s() -> float:
