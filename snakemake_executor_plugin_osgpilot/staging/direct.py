@@ -94,11 +94,11 @@ def without_clashes(job: AnyJob, traffic: TransferPolicy) -> TransferPolicy:
     return traffic
 
 
-def _made(job: SingleJob) -> tuple[Any, ...]:
+def _made(job: SingleJob) -> tuple[str, ...]:
     return (*job.output, *job.log, *filter(None, [job.benchmark]))
 
 
-def _clash(urls: Iterable[tuple[str, str]], files: Iterable[Any]) -> bool:
+def _clash(urls: Iterable[tuple[str, str]], files: Iterable[str]) -> bool:
     """Return True if two files would get the same name; HTCondor puts URLs in the top folder."""
     names = [PurePosixPath(url).name for url, _ in urls]
     return len(set(names)) < len(names) or not set(names).isdisjoint(map(str, files))
@@ -210,7 +210,7 @@ def _steps(
     )
 
 
-def _stays(file: Any) -> bool:
+def _stays(file: str) -> bool:
     return not flagged(file, "pipe") and not flagged(file, "service")
 
 
@@ -347,7 +347,7 @@ def _shell(job: SingleJob) -> str:
     return os.path.basename(job.resources.get("shell_exec") or shell.get_executable() or "sh")  # noqa: PTH119
 
 
-def _touched(files: Sequence[Any]) -> tuple[str, ...]:
+def _touched(files: Sequence[str]) -> tuple[str, ...]:
     """Return the outputs that are to be touched, and the timestamp files of folders."""
     folders = (f"{file}/.snakemake_timestamp" for file in files if flagged(file, "directory"))
     return (*ordered(file for file in files if flagged(file, "touch")), *folders)
