@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from ..run.assembly import Run
     from ..scaling.shared_limits import QuotaShare
     from ..staging.payload import Payload
-    from ..staging.preparer import Preparer
+    from ..staging.preparer import Prepared, Preparer
     from .dag_lookahead import Lookahead
 
 logger = logging.getLogger(__name__)
@@ -220,10 +220,18 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         key, is_known = self._run.intake.key_for(own_identity, lambda: digest(pack()))
         urls = tuple(url for url, _ in payload.urls)
         own = Job(key, job.name, request, urls, identity=own_identity)
-        if not is_known:
-            self._run.unwritten.add(own, pack)
-        self._payloads[key] = payload.after_submission()
+        if is_known:
+            self._payloads[key] = payload.after_submission()
+        else:
+            self._payloads[key] = payload
+            self._run.unwritten.add(own, partial(self._packed, key, pack))
         return own
+
+    def _packed(self, key: str, pack: Callable[[], Prepared]) -> Prepared:
+        """Return the prepared job, and keep of its payload what is needed from now on."""
+        prepared = pack()
+        self._payloads[key] = prepared.kept
+        return prepared
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
