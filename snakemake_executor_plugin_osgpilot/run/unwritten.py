@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..errors import NotRecordedError
+from ..errors import NotRecordedError, OutcomeUnknownError
 from ..jobs.state.job import Job
 from ..journal.run_folder import RunFolder
 from ..journal.store import Journal
@@ -15,7 +15,8 @@ from ..staging.commit_outputs import discard
 from ..staging.job_identity import digest
 from ..staging.preparer import Prepared
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_OF_THE_JOB = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ)
+"""Errors of a file that belong to its name; others belong to the disk, and may pass."""
 
 
 class _Unwritten(NamedTuple):
@@ -53,18 +54,27 @@ class UnwrittenJobs:
         for key in new:
             try:
                 self._write(*self._jobs[key])
-            except Exception as error:
+            except OutcomeUnknownError:
                 discard(self.folder.job(key))
-                if isinstance(error, OSError) and error.errno in _NO_SPACE:
-                    raise NotRecordedError(
-                        f"the folder of a job cannot be written: {error.strerror}"
-                    ) from error
+                raise
+            except Exception as error:
                 # any error fails this job, and not the whole workflow
+                discard(self.folder.job(key))
                 problems[key] = str(error)
+            else:
+                del self._jobs[key]
+        for key in problems:
             del self._jobs[key]
         return problems
 
     def _write(self, job: Job, pack: Callable[[], Prepared]) -> None:
         prepared = pack()
-        prepared.parcel.write(self.folder.job(job.key))
+        try:
+            prepared.parcel.write(self.folder.job(job.key))
+        except OSError as error:
+            if error.errno in _OF_THE_JOB:
+                raise
+            raise NotRecordedError(
+                f"the folder of a job cannot be written: {error.strerror}"
+            ) from error
         self.journal.note(job, job.identity, digest(prepared))

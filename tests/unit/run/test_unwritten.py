@@ -54,6 +54,15 @@ class Handed:
         self.there.unread = [(job_id, Event(EventKind.TERMINATED, 3.0, exit_status=0))]
         self.queue.follow()
 
+    def sent_until_all_ended(self):
+        sent = set()
+        for _ in KEYS:
+            self.queue.send()
+            sent |= set(self.there.queued)
+            if self.there.queued:
+                self.end_one()
+        return sent
+
 
 def packed():
     payload = Payload(("true",), "bash", (), (), ())
@@ -93,38 +102,62 @@ def test_a_job_that_cannot_be_packed_fails_alone(tmp_path):
         missing()
 
 
-class FullOnce:
-    """A disk that is full at the first attempt to write."""
+class FailsOnce:
+    """A disk that fails at the first attempt to write."""
 
     digest = "d"
 
-    def __init__(self):
-        self.full = True
+    def __init__(self, number):
+        self.number = number
 
     def write(self, folder):
         folder.mkdir()
-        if self.full:
-            self.full = False
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self.number:
+            number, self.number = self.number, 0
+            raise OSError(number, os.strerror(number))
 
 
-def test_jobs_wait_while_the_disk_is_full(tmp_path):
-    disk = FullOnce()
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (errno.ENOSPC, "No space left on device"),
+        (errno.EACCES, "Permission denied"),
+        (errno.EROFS, "Read-only file system"),
+    ],
+)
+def test_jobs_wait_while_the_run_folder_cannot_be_written(tmp_path, number, text):
+    disk = FailsOnce(number)
     payload = Payload((), "bash", (), (), ())
     handed = Handed(tmp_path, {KEYS[2]: lambda: Prepared(payload, job("1").request, disk)})
-    with pytest.raises(NotRecordedError, match="No space left on device"):
+    with pytest.raises(NotRecordedError, match=text):
         handed.queue.send()
     assert not handed.there.submissions
     assert KEYS[2] not in handed.folders()
+    assert handed.sent_until_all_ended() == set(KEYS)
+    assert all(each.succeeded for each in handed.queue.over().values())
+
+
+def test_a_job_with_an_impossible_file_name_fails(tmp_path):
+    payload = Payload((), "bash", (), (), ())
+    disk = FailsOnce(errno.ENAMETOOLONG)
+    handed = Handed(tmp_path, {KEYS[0]: lambda: Prepared(payload, job("1").request, disk)})
     handed.queue.send()
-    assert len(handed.there.queued) == LIMIT
-    assert not handed.queue.over()
-    sent = set(handed.there.queued)
-    for _ in KEYS:
-        handed.end_one()
+    ((key, failed),) = handed.queue.over().items()
+    assert (key, "File name too long" in failed.text) == (KEYS[0], True)
+    assert len(handed.there.queued) == LIMIT - 1
+
+
+def test_a_job_that_cannot_be_packed_is_not_submitted_after_the_disk_was_full(tmp_path):
+    def missing():
+        raise InputError("gone is not there")
+
+    payload, disk = Payload((), "bash", (), (), ()), FailsOnce(errno.ENOSPC)
+    packs = {KEYS[0]: missing, KEYS[1]: lambda: Prepared(payload, job("1").request, disk)}
+    handed = Handed(tmp_path, packs)
+    with pytest.raises(NotRecordedError):
         handed.queue.send()
-        sent |= set(handed.there.queued)
-    assert sent == set(KEYS)
+    assert handed.sent_until_all_ended() == set(KEYS) - {KEYS[0]}
+    assert not handed.queue.over()[KEYS[0]].succeeded
 
 
 def test_keys_of_unwritten_jobs_are_not_used_again(tmp_path):
