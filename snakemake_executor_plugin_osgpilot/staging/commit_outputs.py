@@ -232,7 +232,7 @@ def _second(back: Path, path: str, by: Path, links: Mapping[str, str]) -> Path:
     by.parent.mkdir(exist_ok=True)
     _remove(by)
     # else it lies beside its target, see `_waypoints`
-    linked = by.is_relative_to(back.parent)
+    linked = lies_in(str(by), str(back.parent))
     try:
         _copy(back / path, by, _link if linked else shutil.copy2)
     except OSError:
