@@ -59,13 +59,12 @@ class JobArchive:
 
     def write(self, job_folder: Path) -> None:
         """Create `job_folder`."""
+        entry = job_folder / INPUT_FOLDER
         job_folder.mkdir(private.FOLDER_MODE, parents=True)
-        # text: a Path for each is slow for thousands of jobs
-        entry = f"{job_folder}/{INPUT_FOLDER}"
-        os.mkdir(entry, private.FOLDER_MODE)  # noqa: PTH102
+        entry.mkdir(private.FOLDER_MODE)
         for name, source in self.linked.items():
-            _link(source, Path(entry, name))
-        _write_private(f"{entry}/{JOB_FILE}", _wrapper() + self.records)
+            _link(source, entry / name)
+        _write_private(entry / JOB_FILE, _wrapper() + self.records)
 
 
 def pack(payload: Payload, run_folder: Path, workdir: Path) -> JobArchive:
@@ -88,7 +87,7 @@ def pack(payload: Payload, run_folder: Path, workdir: Path) -> JobArchive:
     return JobArchive(records, travelling if packed is None else {})
 
 
-def _write_private(path: str, content: bytes) -> None:
+def _write_private(path: Path, content: bytes) -> None:
     """Write a new file for its owner alone: the environment's values may be secrets."""
     with open(path, "xb", opener=private.opener) as file:
         file.write(content)
@@ -189,10 +188,9 @@ def _records(
     if schedule := payload.schedule:
         steps = _counted(schedule.step_lists())
         records += [*_counted(schedule.lists()), str(len(schedule.steps)), *steps]
-    joined = "\0".join((*records, ""))
-    if joined.count("\0") > len(records):
+    if any("\0" in text for text in records):
         raise InputError("the job's command or a file name contains a NUL character")
-    return os.fsencode(joined)
+    return b"".join(os.fsencode(text) + b"\0" for text in records)
 
 
 def _folder_of(path: str) -> str:
