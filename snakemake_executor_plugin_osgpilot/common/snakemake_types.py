@@ -6,6 +6,7 @@ Only public attributes; `snakemake_compat.py` has the others. Seen with Snakemak
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 
@@ -48,6 +49,34 @@ class Rule(Protocol):
     def module_globals(self) -> Mapping[str, Any]: ...
     @property
     def run_func(self) -> Any: ...
+
+
+class StorageObject(Protocol):
+    """A file in storage, as its plugin knows it."""
+
+    @property
+    def query(self) -> object: ...
+    @property
+    def provider(self) -> Any: ...
+    @property
+    def retrieve(self) -> bool: ...
+    @property
+    def print_query(self) -> str: ...
+    def store_object(self) -> None: ...
+
+
+def storage_object(file: str) -> StorageObject | None:
+    """Return what the file of a job is to its storage plugin, None for one that is here."""
+    stored = getattr(file, "is_storage", False)
+    return cast("StorageObject", getattr(file, "storage_object")) if stored else None  # noqa: B009
+
+
+class Persistence(Protocol):
+    """Snakemake's own notes on outputs."""
+
+    def backup_output(self, path: Path, /) -> None: ...
+    def restore_output(self, path: Path, /) -> None: ...
+    def cleanup_backup(self, path: Path, /) -> None: ...
 
 
 class Resources(Protocol):

@@ -17,7 +17,7 @@ from ..common.failure_text import summary
 from ..common.printable import one_line, printable
 from ..common.redact import Redactor
 from ..common.snakemake_compat import hides_errors, hides_rules
-from ..common.snakemake_types import AnyJob, GroupJob
+from ..common.snakemake_types import AnyJob, GroupJob, Workflow
 from ..staging.job_identity import label
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class HiddenErrors(logging.Handler):
     A handler of Snakemake's logger gets what the filters of others hide.
     """
 
-    def __init__(self, workflow: Any, redact: Redactor) -> None:
+    def __init__(self, workflow: Workflow, redact: Redactor) -> None:
         super().__init__(logging.ERROR)
         self._workflow, self._redact = workflow, redact
 
@@ -48,7 +48,7 @@ class HiddenErrors(logging.Handler):
 
 
 @contextmanager
-def hidden_errors_shown(workflow: Any, redact: Redactor) -> Iterator[None]:
+def hidden_errors_shown(workflow: Workflow, redact: Redactor) -> Iterator[None]:
     """Report failures of local rules that `--quiet rules` hides."""
     handler = HiddenErrors(workflow, redact)
     logger.addHandler(handler)
@@ -58,7 +58,7 @@ def hidden_errors_shown(workflow: Any, redact: Redactor) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _log_failed(line: str, workflow: Any) -> None:
+def _log_failed(line: str, workflow: Workflow | None) -> None:
     if hides_errors(workflow):
         print(f"FAILED {line}", file=sys.stderr, flush=True)
     else:

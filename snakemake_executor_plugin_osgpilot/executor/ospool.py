@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from ..run.assembly import Run
     from ..scaling.shared_limits import QuotaShare
     from ..staging.payload import Payload
-    from ..staging.preparer import Preparer
+    from ..staging.preparer import Prepared, Preparer
     from .dag_lookahead import Lookahead
 
 logger = logging.getLogger(__name__)
@@ -175,6 +176,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             self._in_flight.begins(outputs, own.key, job)
             self.report_job_submission(info)
             ready.append(HandedOverJob(job, own))
+        self._run.intake.reserve()
         for listener in self._listeners:
             listener.handed_over(ready)
         self._run.controller.wake()
@@ -212,16 +214,24 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
     def _prepare(self, job: AnyJob) -> Job:
         self._preparer = self._preparer or self._begin()
-        prepared, intake = self._preparer.prepare(job), self._run.intake
-        own_identity, content = identity(job), digest(prepared)
-        key, is_known = intake.key_for(own_identity, content)
-        urls = tuple(url for url, _ in prepared.payload.urls)
-        own = Job(key, job.name, prepared.request, urls, identity=own_identity)
-        if not is_known:
-            prepared.parcel.write(self._run.folder.job(key))
-            intake.note(own, own_identity, content)
-        self._payloads[key] = prepared.payload.after_submission()
+        payload, request = self._preparer.draft(job)
+        pack = partial(self._preparer.pack, payload, request)
+        own_identity = identity(job)
+        key, is_known = self._run.intake.key_for(own_identity, lambda: digest(pack()))
+        urls = tuple(url for url, _ in payload.urls)
+        own = Job(key, job.name, request, urls, identity=own_identity)
+        if is_known:
+            self._payloads[key] = payload.after_submission()
+        else:
+            self._payloads[key] = payload
+            self._run.unwritten.add(own, partial(self._packed, key, pack))
         return own
+
+    def _packed(self, key: str, pack: Callable[[], Prepared]) -> Prepared:
+        """Return the prepared job, and keep of its payload what is needed from now on."""
+        prepared = pack()
+        self._payloads[key] = prepared.kept
+        return prepared
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]

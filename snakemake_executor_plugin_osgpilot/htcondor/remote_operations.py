@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import Any
 
 from ..jobs.state.hold_policy import SPOOLING
@@ -26,7 +27,7 @@ class NotReadyError(Exception):
     """The access point cannot be used; the text has the reason and what to do."""
 
 
-def location(htcondor: Any, address: Address) -> Any:
+def location(htcondor: ModuleType, address: Address) -> Any:
     """Return the location of the schedd; the collector is queried once."""
     key = address["schedd"], address["collector"]
     if key not in _located:
@@ -44,7 +45,7 @@ def forget() -> None:
     _located.clear()
 
 
-def greet(htcondor: Any, address: Address) -> dict[str, Any]:
+def greet(htcondor: ModuleType, address: Address) -> dict[str, Any]:
     """Return the `user` that the schedd maps this user to, and the accepted `token` (see
     `credentials`).
 
@@ -74,7 +75,7 @@ def greet(htcondor: Any, address: Address) -> dict[str, Any]:
     return {"user": user, "token": token, "version": str(there.get("CondorVersion", ""))}
 
 
-def _collector(htcondor: Any, address: Address) -> Any:
+def _collector(htcondor: ModuleType, address: Address) -> Any:
     name = address["collector"]
     return htcondor.Collector(name) if name else htcondor.Collector()
 
@@ -83,13 +84,13 @@ def _collector_name(address: Address) -> str:
     return f"the collector {address['collector']}" if address["collector"] else "the collector"
 
 
-def _known(htcondor: Any, address: Address) -> str:
+def _known(htcondor: ModuleType, address: Address) -> str:
     ads = _collector(htcondor, address).query(htcondor.AdType.Schedd, projection=["Name"])
     names = sorted(str(ad["Name"]) for ad in ads)
     return f"it knows {', '.join(names[:10])}{' and others' if names[10:] else ''}"
 
 
-def _no_token(htcondor: Any, schedd: str, there: Any) -> str:
+def _no_token(htcondor: ModuleType, schedd: str, there: Any) -> str:
     try:
         # a ping for READ, which anybody may do, has the issuer of accepted tokens
         domain = str(htcondor.ping(there, "READ").get("TrustDomain", ""))
@@ -103,7 +104,7 @@ def _no_token(htcondor: Any, schedd: str, there: Any) -> str:
     )
 
 
-def submit(htcondor: Any, schedd: Any, description: Any, items: list[dict[str, str]]) -> Any:
+def submit(htcondor: ModuleType, schedd: Any, description: Any, items: list[dict[str, str]]) -> Any:
     """Submit jobs with their inputs, or none: jobs whose inputs fail to arrive are removed."""
     result = schedd.submit(description, spool=True, itemdata=iter(items))
     try:
@@ -120,7 +121,7 @@ def submit(htcondor: Any, schedd: Any, description: Any, items: list[dict[str, s
 
 
 def keep_image(
-    htcondor: Any, schedd: Any, constraint: str, description: Mapping[str, str]
+    htcondor: ModuleType, schedd: Any, constraint: str, description: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the `cluster` of a job through which others share an image, and the `path` of the
     image if it was sent to the access point; submit that job unless `constraint` selects one.
@@ -158,7 +159,7 @@ def _await_release(schedd: Any, cluster: int) -> None:
         time.sleep(RELEASE_PAUSE_S)
 
 
-def sweep(htcondor: Any, schedd: Any, constraint: str) -> str:
+def sweep(htcondor: ModuleType, schedd: Any, constraint: str) -> str:
     """Remove the jobs whose inputs have not arrived; return a constraint without them.
 
     They are those of an interrupted submission, and would never start.
@@ -212,7 +213,7 @@ def value(ad: Any, name: str) -> Any:
         return str(ad.lookup(name))
 
 
-def retrieve(htcondor: Any, schedd: Any, constraint: str, ids: list[str]) -> dict[str, Any]:
+def retrieve(htcondor: ModuleType, schedd: Any, constraint: str, ids: list[str]) -> dict[str, Any]:
     """Fetch the outputs of these jobs, as far as `constraint` selects them, into their folders;
     return which `failed`, and `why` the last did.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
@@ -48,17 +48,20 @@ class JobManager:
 
     Snakemake's threads call `add`, `run_again` and `over`, the controller calls all else. The lock
     is never held during a request to the access point. `clear` removes the outputs of earlier
-    attempts.
+    attempts; `write` writes what jobs need that are submitted for the first time, and returns why
+    others cannot be, by key.
     """
 
     def __init__(
         self, access_point: AccessPoint, largest: Shape, queued_max: int = QUEUED_MAX,
         journal: JobJournal | None = None, share: QueueQuota | None = None,
         clear: Callable[[Iterable[str]], object] = tuple,
+        write: Callable[[Iterable[str]], Mapping[str, str]] = lambda keys: {},
     ) -> None:  # fmt: skip
         self._access_point = access_point
         self._journal = journal
         self._clear = clear
+        self._write = write
         self._quota = share or Unshared()
         self._lock = threading.Lock()
         self._tracker = JobTracker(largest)
@@ -324,7 +327,11 @@ class JobManager:
         tracker = self._tracker
         with self._lock:
             jobs = tracker.begin_submission(keys)
-        if not jobs:
+        unfit = self._write(job.key for job in jobs)
+        with self._lock:
+            for key, why in unfit.items():
+                tracker.not_sent([key], why)
+        if not (jobs := [job for job in jobs if job.key not in unfit]):
             return 0
         keys = [job.key for job in jobs]
         urls = {job.key: job.urls for job in jobs if job.urls}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -42,15 +43,31 @@ class Guarded:
         return checked
 
 
+FRESH_S = 0.2
+"""A check counts for this time: it reads the journal, and many jobs may end together. Others take a
+run over only when its lease is minutes old."""
+
+
+def _since_boot_s() -> float:
+    """Return a time that goes on while the machine or this process is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Tenure:
     """Checks that this process still holds the run; warns once while that is unknown."""
 
-    def __init__(self, check: Callable[[], None]) -> None:
-        self._check = check
+    def __init__(
+        self, check: Callable[[], None], clock_s: Callable[[], float] = _since_boot_s
+    ) -> None:
+        self._check, self._clock_s = check, clock_s
         self._in_doubt = False
+        self._checked_s = float("-inf")
 
     def is_certain(self) -> bool:
         """Return True if the journal confirms it; a run that was lost ends this process."""
+        now_s = self._clock_s()
+        if now_s - self._checked_s < FRESH_S:
+            return True
         try:
             self._check()
         except OutcomeUnknownError as error:
@@ -58,7 +75,7 @@ class Tenure:
                 logger.warning(f"jobs that finish are processed later: {error}")
             self._in_doubt = True
             return False
-        self._in_doubt = False
+        self._in_doubt, self._checked_s = False, now_s
         return True
 
 

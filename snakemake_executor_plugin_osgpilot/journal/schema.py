@@ -42,6 +42,7 @@ MIGRATIONS = (
     "ALTER TABLE run ADD COLUMN scope TEXT NOT NULL DEFAULT 'workflow'",
     "ALTER TABLE run ADD COLUMN generation INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE jobs ADD COLUMN failed_on TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE run ADD COLUMN keys INTEGER NOT NULL DEFAULT 0",
 )
 """Each migrates a journal from the version of its index to the next; never changed later."""
 

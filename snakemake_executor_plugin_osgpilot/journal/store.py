@@ -114,6 +114,11 @@ class Journal:
                 raise
             self._ids.clear()
 
+    def reserve(self, keys: int) -> None:
+        """Record the number of keys that were given to jobs. Raises `OutcomeUnknownError`."""
+        with self._writing() as db:
+            db.execute("UPDATE run SET keys = max(keys, ?)", (keys,))
+
     def note(self, job: Job, identity: str, digest: str) -> None:
         """Register a job for `intend`, which writes it."""
         self._noted[job.key] = (job, identity, digest)
@@ -232,9 +237,10 @@ class Journal:
         with self._understanding():
             return [_past(*texts) for texts in found]
 
-    def last_key(self) -> str:
-        """Return the highest key, empty if there is none."""
-        return str(self._read("SELECT coalesce(max(key), '') FROM jobs")[0][0])
+    def last_key(self) -> int:
+        """Return the number of the last key that was given to a job, 0 if there was none."""
+        reserved, last = self._read("SELECT keys, (SELECT max(key) FROM jobs) FROM run")[0]
+        return max(int(reserved), int(last or 0))
 
     def pilots(self) -> list[Pilot]:
         """Return all pilots of the run as they were last seen."""

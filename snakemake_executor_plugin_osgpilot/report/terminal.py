@@ -28,7 +28,10 @@ WIDE = 72
 """Columns below which some columns of tables are left out."""
 
 FOR_WIDE = ("cores", "memory MB", "core-hours")
-FULL = "the history of this run has reached its limit: what came later is not shown"
+FULL = (
+    "the history of this run has reached its limit: jobs, pilots and failures that came later are "
+    "not shown, and all sums are too low"
+)
 PILOT_COLUMNS = (
     "site", "Slurm job", "state", "for", "node", "cores", "busy", "memory MB", "left",
     "core-hours", "why",

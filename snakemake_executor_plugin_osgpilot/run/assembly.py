@@ -54,6 +54,7 @@ from .intake import Intake, clear_returned
 from .lease import LeaseKeeper
 from .resume import AcquiredRun, recall, take
 from .shutdown import Ending
+from .unwritten import UnwrittenJobs
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class Run:
     clock: SystemClock
     journal: Journal
     intake: Intake
+    unwritten: UnwrittenJobs
     ending: Ending
     chronicle: HistoryRecorder
     tenure: Tenure
@@ -219,6 +221,7 @@ def _assemble(
     policy, clock = prepared.policy, SystemClock()
     guarded = cast("AccessPoint", Guarded(access_point, journal.check_held))
     fleet = _fleet(taken, prepared.clusters, clock)
+    unwritten = UnwrittenJobs(folder, journal)
     queue = JobManager(
         guarded,
         largest(policy.offers),
@@ -226,6 +229,7 @@ def _assemble(
         journal,
         share,
         partial(clear_returned, folder),
+        unwritten.write,
     )
     scaling = Autoscaler(fleet, guarded, clock, policy, plan, share, earlier_core_s)
     book = LeaseKeeper(folder, seat, queue, fleet, clock, journal.record_pilots)
@@ -241,7 +245,7 @@ def _assemble(
         lambda why: notifier.send_soon(notify.needs_person(seat.run, place, why)),
     )  # fmt: skip
     # there may be folders without a journal entry, and keys without a folder
-    count = max(folder.last_number("jobs"), int(journal.last_key() or 0))
+    count = max(folder.last_number("jobs"), journal.last_key())
     intake = Intake(
         queue, journal, folder, count=count, note_again=chronicle.again,
         note_ended=chronicle.ended,
@@ -258,7 +262,7 @@ def _assemble(
     ending = Ending(controller, access_point, prepared.clusters, taken, fleet, options.on_exit)
     return Run(
         seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock,
-        journal, intake, ending, chronicle, Tenure(journal.check_held),
+        journal, intake, unwritten, ending, chronicle, Tenure(journal.check_held),
         notifier,
     )  # fmt: skip
 

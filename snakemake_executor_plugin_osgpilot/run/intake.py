@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 
-from ..errors import OsgpilotError
+from ..errors import OsgpilotError, OutcomeUnknownError
 from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE, JOB_OUTPUT
 from ..jobs.manager import JobManager
 from ..jobs.state.job import Job
@@ -46,8 +46,11 @@ class Intake:
     _instead: dict[str, str] = field(default_factory=dict)
     _adopted: set[str] = field(default_factory=set)
 
-    def key_for(self, identity: str, digest: str) -> tuple[str, bool]:
-        """Return the key of a job, and True if it was submitted by an earlier session."""
+    def key_for(self, identity: str, digest: Callable[[], str]) -> tuple[str, bool]:
+        """Return the key of a job, and True if it was submitted by an earlier session.
+
+        `digest` is called for a job that an earlier session left.
+        """
         # only once: a job that is handed over a second time is a retry
         is_first = identity not in self._taken
         self._taken.add(identity)
@@ -57,7 +60,8 @@ class Intake:
             entry is not None and (self.folder.job(entry.key) / INPUT_FOLDER / JOB_FILE).exists()
         )
         ended = entry is not None and self.queue.ended(entry.key)
-        verdict = decide(entry, digest, complete=complete, ended=ended, gone=gone)
+        content = digest() if entry else ""
+        verdict = decide(entry, content, complete=complete, ended=ended, gone=gone)
         if isinstance(verdict, Adopt):
             self._adopted.add(verdict.key)
             return verdict.key, True
@@ -70,9 +74,11 @@ class Intake:
             self.note_again(key, verdict.why)
         return key, False
 
-    def note(self, job: Job, identity: str, digest: str) -> None:
-        """Register a new job for the journal, which records it before it is submitted."""
-        self.journal.note(job, identity, digest)
+    def reserve(self) -> None:
+        """Record the keys given so far: jobs that are not written yet leave nothing else behind."""
+        # without the record, a later session may use keys again that the history has
+        with suppress(OutcomeUnknownError):
+            self.journal.reserve(self.count)
 
     def hand_over(self, jobs: Iterable[Job]) -> int:
         """Pass jobs to the queue; return how many of them were there already."""

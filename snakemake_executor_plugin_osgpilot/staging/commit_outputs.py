@@ -231,7 +231,8 @@ def _second(back: Path, path: str, by: Path, links: Mapping[str, str]) -> Path:
     """
     by.parent.mkdir(exist_ok=True)
     _remove(by)
-    linked = _same_disk(back, by.parent)
+    # else it lies beside its target, see `_waypoints`
+    linked = lies_in(str(by), str(back.parent))
     try:
         _copy(back / path, by, _link if linked else shutil.copy2)
     except OSError:
@@ -278,11 +279,11 @@ def _copy(source: Path, by: Path, copy: Callable[[Path, Path], object]) -> None:
 
 def _remove(path: Path) -> None:
     """Remove what an earlier attempt left at `path`; what cannot be removed stays."""
-    if path.is_dir() and not path.is_symlink():
-        discard(path)
-    else:
-        with suppress(OSError):
-            path.unlink()
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        if path.is_dir() and not path.is_symlink():
+            discard(path)
 
 
 def discard(folder: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..common.snakemake_compat import settle_params, shell_command, with_shell_a
 from ..common.snakemake_types import AnyJob, SingleJob
 from ..errors import InputError
 from .cwl import cwl_lines, is_cwl
-from .early_values import late_value, made_in_group, params_of
+from .early_values import late_value, made_in_group, params_of, values_of
 from .ensured_outputs import ensured_of
 from .environment_modules import find_module
 from .path_rewriting import PathRewriter, rewriter_of
@@ -84,17 +85,20 @@ def without_clashes(job: AnyJob, traffic: TransferPolicy) -> TransferPolicy:
     """Return the rules for the files of a job or group job: without URLs if HTCondor cannot fetch
     all of them for it, as they have the same name or need different keys of S3.
     """
-    used, made = needed_from_outside(job), [file for part in members(job) for file in _made(part)]
-    if _clash(traffic.urls(used), (*used, *made)) or len(traffic.keys(used)) > 1:
+    used = needed_from_outside(job)
+    if not (urls := traffic.urls(used)):
+        return traffic
+    made = [file for part in members(job) for file in _made(part)]
+    if _clash(urls, (*used, *made)) or len(traffic.keys(used)) > 1:
         return replace(traffic, url_schemes=frozenset())
     return traffic
 
 
-def _made(job: SingleJob) -> tuple[Any, ...]:
+def _made(job: SingleJob) -> tuple[str, ...]:
     return (*job.output, *job.log, *filter(None, [job.benchmark]))
 
 
-def _clash(urls: Iterable[tuple[str, str]], files: Iterable[Any]) -> bool:
+def _clash(urls: Iterable[tuple[str, str]], files: Iterable[str]) -> bool:
     """Return True if two files would get the same name; HTCondor puts URLs in the top folder."""
     names = [PurePosixPath(url).name for url, _ in urls]
     return len(set(names)) < len(names) or not set(names).isdisjoint(map(str, files))
@@ -206,7 +210,7 @@ def _steps(
     )
 
 
-def _stays(file: Any) -> bool:
+def _stays(file: str) -> bool:
     return not flagged(file, "pipe") and not flagged(file, "service")
 
 
@@ -303,8 +307,20 @@ def _resources(job: SingleJob) -> Any:
     resources = dict(sorted(job.resources.items()))
     if job.rule.shellcmd is None:
         resources = {name: value for name, value in resources.items() if not unknown(value)}
-    made: Any = type(job.resources)
-    return made(fromdict={**resources, **({"tmpdir": tmpdir} if tmpdir else {})})
+    if tmpdir:
+        resources["tmpdir"] = tmpdir
+    kind: Any = type(job.resources)
+    try:
+        return _resource_list(kind, values_of(resources))
+    except TypeError:
+        # a value that cannot be hashed, such as a list
+        return kind(fromdict=resources)
+
+
+@lru_cache(maxsize=100)
+def _resource_list(kind: Any, values: tuple[tuple[str, type, Any], ...]) -> Any:
+    """Return Snakemake's object for these resources, one for all jobs that have the same."""
+    return kind(fromdict={name: value for name, _, value in values})
 
 
 def _shared_places(job: SingleJob, traffic: TransferPolicy, resources: Any) -> str:
@@ -328,10 +344,10 @@ def _shared_places(job: SingleJob, traffic: TransferPolicy, resources: Any) -> s
 
 def _shell(job: SingleJob) -> str:
     # its path on the execution point may differ
-    return PurePosixPath(job.resources.get("shell_exec") or shell.get_executable() or "sh").name
+    return os.path.basename(job.resources.get("shell_exec") or shell.get_executable() or "sh")  # noqa: PTH119
 
 
-def _touched(files: Sequence[Any]) -> tuple[str, ...]:
+def _touched(files: Sequence[str]) -> tuple[str, ...]:
     """Return the outputs that are to be touched, and the timestamp files of folders."""
     folders = (f"{file}/.snakemake_timestamp" for file in files if flagged(file, "directory"))
     return (*ordered(file for file in files if flagged(file, "touch")), *folders)

@@ -30,6 +30,11 @@ def resources_of(job: AnyJob) -> Mapping[str, Any]:
     return found
 
 
+def values_of(resources: Mapping[str, Any]) -> tuple[tuple[str, type, Any], ...]:
+    """Return the resources as a key for what depends on them alone: 1, 1.0 and True differ."""
+    return tuple((name, type(value), value) for name, value in resources.items())
+
+
 def threads_of(job: AnyJob) -> int:
     """Return the job's threads, 1 if its function fails."""
     try:

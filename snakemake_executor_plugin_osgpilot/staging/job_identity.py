@@ -43,8 +43,8 @@ def outputs_of(job: AnyJob) -> list[str]:
 
 def digest(prepared: Prepared) -> str:
     """Return a digest of all that determines how a job is submitted and its outputs committed."""
-    kept = prepared.payload.after_submission()
-    return _digest("\0".join((prepared.parcel.digest, repr(prepared.request), repr(kept))))
+    parts = (prepared.parcel.digest, repr(prepared.request), repr(prepared.kept))
+    return _digest("\0".join(parts))
 
 
 def _digest(text: str) -> str:

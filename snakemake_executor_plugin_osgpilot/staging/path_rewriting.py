@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from snakemake.sourcecache import LocalSourceFile
 
-from ..common.snakemake_types import AnyJob, Workflow
+from ..common.snakemake_types import AnyJob
 from .outside_folders import climbs
 from .payload import ROOT_MARK, members
 from .places import absolute_of, is_of_system, lies_in, working_folder
@@ -158,7 +159,7 @@ def rewriter_of(job: AnyJob, traffic: TransferPolicy) -> PathRewriter:
     known = {absolute_of(path, workdir) for path in own}
     away = {path for path in known if not lies_in(path, str(workdir))}
     around = {os.path.dirname(path) for path in away}  # noqa: PTH120
-    snakefiles = set(folders_of_snakefiles(workflow))
+    snakefiles = _folders_of(tuple(workflow.included))
     folders = {str(workdir), *snakefiles, *(each for each in around if not is_of_system(each))}
     # a wildcard may come from what an earlier job returned
     is_led = any(climbs(value) for part in parts for value in part.wildcards_dict.values())
@@ -173,13 +174,16 @@ def rewriter_of(job: AnyJob, traffic: TransferPolicy) -> PathRewriter:
     )
 
 
-def folders_of_snakefiles(workflow: Workflow) -> Iterator[str]:
-    """Yield the folders of Snakefiles on this machine."""
-    for snakefile in workflow.included:
+@lru_cache(maxsize=8)
+def _folders_of(snakefiles: tuple[Any, ...]) -> frozenset[str]:
+    """Return the folders of those Snakefiles that are on this machine."""
+    found = set()
+    for snakefile in snakefiles:
         located = hasattr(snakefile, "get_path_or_uri")
         if not located or isinstance(snakefile, LocalSourceFile):
             path = snakefile.get_path_or_uri(secret_free=True) if located else str(snakefile)
-            yield os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120
+            found.add(os.path.dirname(os.path.abspath(path)))  # noqa: PTH100, PTH120
+    return frozenset(found)
 
 
 def _is_shared(folder: str, traffic: TransferPolicy) -> bool:

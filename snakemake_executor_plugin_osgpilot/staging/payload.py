@@ -166,12 +166,12 @@ def label(job: AnyJob) -> str:
     return f"group job {job.name}" if job.is_group() else f"rule {members(job)[0].rule}"
 
 
-def flagged(file: Any, flag: str) -> bool:
+def flagged(file: str, flag: str) -> bool:
     """Return True if `file` has a flag of Snakemake: temp, touch, protected or ensure."""
     return bool((getattr(file, "flags", None) or {}).get(flag))
 
 
-def needed_from_outside(job: AnyJob) -> list[Any]:
+def needed_from_outside(job: AnyJob) -> list[str]:
     """Return the inputs of a job or group job that it does not make itself.
 
     An output that is to be updated (`update()`) is one, if it is there already.

@@ -58,6 +58,11 @@ class Prepared:
     request: Request
     parcel: JobArchive
 
+    @cached_property
+    def kept(self) -> Payload:
+        """What is needed of the payload after submission."""
+        return self.payload.after_submission()
+
 
 @dataclass(frozen=True)
 class Preparer:
@@ -182,9 +187,10 @@ class Preparer:
     def _bodies(self) -> Bodies:
         return Bodies(self.workflow, self.run_folder)
 
-    def prepare(self, job: AnyJob) -> Prepared:
-        """Return the prepared job. Raises `InputError` naming what is wrong with it."""
-        payload, request = self.draft(job)
+    def pack(self, payload: Payload, request: Request) -> Prepared:
+        """Return the prepared job of a draft, in any thread. Raises `InputError` naming what is
+        wrong with it.
+        """
         if payload.modules is not None:
             write_modules(self.run_folder, payload.modules)
         return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
@@ -246,7 +252,7 @@ class Preparer:
         args = self.workflow.deployment_settings.apptainer_args or ""
         return environment_of(args, self.traffic.shared_prefixes)
 
-    @property
+    @cached_property
     def _deployment(self) -> set[str]:
         return {str(method) for method in self.workflow.deployment_settings.deployment_method}
 

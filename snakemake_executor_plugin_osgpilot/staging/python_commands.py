@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Collection, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from pathlib import PurePath
 
@@ -27,7 +27,12 @@ def calls_python(job: SingleJob) -> bool:
     In a local run these are those of the environment of Snakemake.
     """
     command = job.rule.shellcmd or ""
-    return bool(command) and runs_any_of(command, sys.prefix, _scripts())
+    return bool(command) and _runs_python(command)
+
+
+@lru_cache(maxsize=1000)
+def _runs_python(command: str) -> bool:
+    return runs_any_of(command, sys.prefix, _scripts())
 
 
 def runs_any_of(command: str, prefix: str, scripts: Collection[str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,11 +21,14 @@ from ..htcondor.submit_description import (
 )
 from ..model.resources import JobClass, PilotType, Policy, Request, Shape
 from .container_image import Image
-from .early_values import resources_of, threads_of
+from .early_values import resources_of, threads_of, values_of
 from .payload import label, members, unknown
 from .rule_resources import DEFAULTS_MB, PARTITION, PILOT_CORES, check_names, meant
 from .s3_keys import Lines
 from .slurm_resources import Amounts, amounts
+
+REMEMBERED_MAX = 1000
+"""Requests are kept for this many combinations of values: they may differ from job to job."""
 
 NAMED_RULES = 5
 """At most so many rules are named in a line about their defaults."""
@@ -43,6 +46,7 @@ class Requests:
     say: Callable[[str], None]
     warn: Callable[[str], None]
     _known: dict[Request, Request] = field(default_factory=dict)
+    _by_values: dict[Hashable, Request] = field(default_factory=dict)
     _said: set[tuple[str, str]] = field(default_factory=set)
     _silent: dict[str, list[str]] = field(default_factory=dict)
     """Rules that leave a resource out and are not reported yet."""
@@ -64,6 +68,25 @@ class Requests:
         Memory, disk, GPUs and runtime of a group are Snakemake's sums; extras and images must be
         the same for all members that set them. `lines` are added to the extras.
         """
+        if job.is_group():
+            return self._made_for(job, image, lines)
+        single = members(job)[0]
+        asked = (
+            *(str(single.rule), threads_of(job), bool(single.input), image, lines),
+            values_of(resources_of(job)),
+        )
+        try:
+            known = self._by_values.get(asked)
+        except TypeError:
+            # a value that cannot be hashed, such as a list
+            return self._made_for(job, image, lines)
+        if known is None:
+            if len(self._by_values) >= REMEMBERED_MAX:
+                self._by_values.clear()
+            known = self._by_values[asked] = self._made_for(job, image, lines)
+        return known
+
+    def _made_for(self, job: AnyJob, image: Image, lines: Lines) -> Request:
         who = label(job)
         self._warn_of_typos(members(job))
         gpus = _whole(who, resources_of(job), "gpu")

@@ -9,14 +9,14 @@ import base64
 import json
 import pickle
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from ..common.snakemake_compat import storage_plugin_of
-from ..common.snakemake_types import AnyJob, SingleJob
+from ..common.snakemake_types import AnyJob, SingleJob, storage_object
 from .ensured_outputs import ensured_of
 from .payload import exports, flagged, label, members, needed_from_outside
 from .run_body import CHECK, has_body, with_environment
@@ -34,9 +34,9 @@ def needs_plugin(job: SingleJob, traffic: TransferPolicy) -> bool:
 def problem_in_storage(job: SingleJob, traffic: TransferPolicy) -> str | None:
     """Return why the plugin alone is not enough for a file of a single job, or None."""
     for file in _stored(job, traffic):
-        if str(file).startswith("/"):
+        if str(file).startswith("/") and (stored := storage_object(file)):
             return (
-                f"the local copy of {file.storage_object.print_query} has an absolute path "
+                f"the local copy of {stored.print_query} has an absolute path "
                 f"({file}), which is one of this machine only: give a relative "
                 "--local-storage-prefix, or leave it out"
             )
@@ -51,7 +51,7 @@ def store_benchmarks(job: AnyJob, traffic: TransferPolicy) -> None:
             part.benchmark.storage_object.store_object()
 
 
-def _stored(job: SingleJob, traffic: TransferPolicy) -> Iterator[Any]:
+def _stored(job: SingleJob, traffic: TransferPolicy) -> Iterator[str]:
     yield from (file for file in job.input if traffic.into(file) is TransferMethod.STORAGE)
     made = (*job.output, *job.log, *filter(None, [job.benchmark]))
     yield from (file for file in made if traffic.out_of(file) is TransferMethod.STORAGE)
@@ -70,11 +70,14 @@ def storage_script(
         return ""
     providers: dict[int, tuple[int, Any]] = {}
 
-    def listed(chosen: Iterable[Any], method: Any) -> list[tuple[int, str, str]]:
+    def listed(
+        chosen: Iterable[str], method: Callable[[str], TransferMethod]
+    ) -> list[tuple[int, str, str]]:
         found = {}
         for file in chosen:
-            if method(file) is TransferMethod.STORAGE and str(file) not in inner:
-                stored = file.storage_object
+            if method(file) is not TransferMethod.STORAGE or str(file) in inner:
+                continue
+            if stored := storage_object(file):
                 provider = stored.provider
                 number, _ = providers.setdefault(id(provider), (len(providers), provider))
                 found[str(file)] = (number, str(stored.query), str(file))

@@ -64,13 +64,16 @@ class Links:
     shared: Iterable[str] = ()
     _steps: list[int] = field(default_factory=lambda: [0], repr=False, compare=False)
     _harmless: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
+    _came: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __contains__(self, path: str) -> bool:
         return os.path.normpath(path) in self.listed
 
     def came(self, path: str) -> str:
         """Return `file` or `folder` if one was returned at `path`, empty if neither."""
-        return kind(self.back, path)
+        if path not in self._came:
+            self._came[path] = kind(self.back, path)
+        return self._came[path]
 
     def target(self, path: str) -> str:
         """Return the target of a link; in the working folder if it was in the job's folder."""

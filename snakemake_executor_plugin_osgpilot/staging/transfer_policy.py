@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
+from ..common.snakemake_types import storage_object
 from ..config.run_options import shared_prefixes
 from ..config.settings import DEFAULT_URL_SCHEMES, ExecutorSettings
 from ..errors import InputError
@@ -47,19 +48,19 @@ class TransferPolicy:
     stored_here: bool = True
     signs: bool = False
 
-    def into(self, file: Any) -> TransferMethod:
+    def into(self, file: str) -> TransferMethod:
         """Return how an input gets to the job."""
         method = self._method(file, storage_here=self.fetched_here)
         if method is TransferMethod.STORAGE and self._url(file):
             return TransferMethod.URL
         return method
 
-    def out_of(self, file: Any) -> TransferMethod:
+    def out_of(self, file: str) -> TransferMethod:
         """Return how an output or a log gets back."""
         return self._method(file, storage_here=self.stored_here)
 
-    def _method(self, file: Any, *, storage_here: bool) -> TransferMethod:
-        storage = file.storage_object if getattr(file, "is_storage", False) else None
+    def _method(self, file: str, *, storage_here: bool) -> TransferMethod:
+        storage = storage_object(file)
         # Snakemake makes its own copy of a source there
         copied = (getattr(file, "flags", None) or {}).get("sourcecache_entry")
         if copied or (storage is not None and not storage.retrieve):
@@ -75,29 +76,30 @@ class TransferPolicy:
         )
 
     def inputs(
-        self, files: Iterable[Any], method: TransferMethod = TransferMethod.TRAVELS
+        self, files: Iterable[str], method: TransferMethod = TransferMethod.TRAVELS
     ) -> tuple[str, ...]:
         """Return the paths of the inputs with this method, each once."""
         return ordered(file for file in files if self.into(file) is method)
 
     def outputs(
-        self, files: Iterable[Any], method: TransferMethod = TransferMethod.TRAVELS
+        self, files: Iterable[str], method: TransferMethod = TransferMethod.TRAVELS
     ) -> tuple[str, ...]:
         """Return the paths of the outputs (or logs) with this method, each once."""
         return ordered(file for file in files if self.out_of(file) is method)
 
-    def urls(self, files: Iterable[Any]) -> tuple[tuple[str, str], ...]:
+    def urls(self, files: Iterable[str]) -> tuple[tuple[str, str], ...]:
         """Return URL and path of the inputs that HTCondor fetches."""
         chosen = (file for file in files if self.into(file) is TransferMethod.URL)
         return tuple(dict.fromkeys((self._url(file), str(file)) for file in chosen))
 
-    def keys(self, files: Iterable[Any]) -> set[s3.Keys]:
+    def keys(self, files: Iterable[str]) -> set[s3.Keys]:
         """Return the keys with which URLs of these inputs are signed."""
         chosen = [file for file in files if self.into(file) is TransferMethod.URL]
         signed = (file for file in chosen if self._url(file).startswith(s3.SCHEME))
-        return {keys for file in signed if (keys := s3.keys_of(file.storage_object.provider))}
+        stored = filter(None, map(storage_object, signed))
+        return {keys for each in stored if (keys := s3.keys_of(each.provider))}
 
-    def unreachable(self, inputs: Iterable[Any], made: Iterable[Any]) -> str:
+    def unreachable(self, inputs: Iterable[str], made: Iterable[str]) -> str:
         """Return a file in storage that only this machine can reach, empty if there is none.
 
         The storage plugin `fs` keeps files in folders: the plugin on the execution point would look
@@ -105,18 +107,17 @@ class TransferPolicy:
         """
         stored = [file for file in inputs if self.into(file) is TransferMethod.STORAGE]
         stored += [file for file in made if self.out_of(file) is TransferMethod.STORAGE]
-        for file in stored:
-            query = str(file.storage_object.query)
-            is_folder = type(file.storage_object).__module__.startswith(
-                "snakemake_storage_plugin_fs"
-            )
+        for each in filter(None, map(storage_object, stored)):
+            query = str(each.query)
+            is_folder = type(each).__module__.startswith("snakemake_storage_plugin_fs")
             if is_folder and not is_below(query, self.shared_prefixes):
                 return query
         return ""
 
-    def _url(self, file: Any) -> str:
+    def _url(self, file: str) -> str:
         """Return the URL by which HTCondor fetches a file in storage, empty if it cannot."""
-        stored = file.storage_object
+        if (stored := storage_object(file)) is None:
+            return ""
         url = str(stored.query)
         if url.startswith(s3.SCHEME):
             url = s3.address(stored) if self.signs and "s3" in self.url_schemes else ""
@@ -170,7 +171,7 @@ def is_below(path: str, folders: Collection[str]) -> bool:
     return ".." not in pure.parts and any(pure.is_relative_to(folder) for folder in folders)
 
 
-def ordered(files: Iterable[Any]) -> tuple[str, ...]:
+def ordered(files: Iterable[str]) -> tuple[str, ...]:
     """Return paths as text, each once, in order of first occurrence."""
     return tuple(dict.fromkeys(map(str, files)))
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from ..common.snakemake_types import AnyJob
+from ..common.snakemake_types import AnyJob, Persistence
 from .payload import flagged, members
 
 
-def keep(job: AnyJob, persistence: Any) -> str:
+def keep(job: AnyJob, persistence: Persistence) -> str:
     """Back up the `update()` outputs of the failed `job` through Snakemake's `persistence`.
 
     Returns an error message, empty if it succeeded.
@@ -28,7 +27,7 @@ def keep(job: AnyJob, persistence: Any) -> str:
     return ""
 
 
-def restore(job: AnyJob, persistence: Any) -> str:
+def restore(job: AnyJob, persistence: Persistence) -> str:
     """Restore the files that Snakemake deleted since `keep`. Returns an error message or empty."""
     try:
         for path in _updated(job):

@@ -223,6 +223,10 @@ class WebServer:
         self._server.server_close()
 
 
+LEFT_SHOWN = 10
+"""Lines that are shown of what a test or a benchmark left behind."""
+
+
 def nothing_left() -> bool:
     return not pilots_in_slurm() and not jobs_in_queue()
 
@@ -231,7 +235,10 @@ def sweep(patience_s: float = 120) -> None:
     """Take away what a failed test left behind, so that the next one starts clean."""
     if nothing_left():
         return
-    print("left behind:", *pilots_in_slurm(), tool("condor_q", "-allusers", "-nobatch"), sep="\n")
+    listed = tool("condor_q", "-allusers", "-nobatch").splitlines()
+    pilots, jobs = pilots_in_slurm(), jobs_in_queue()
+    print(f"left behind: {len(pilots)} pilot(s), {len(jobs)} job(s), the first of them:")
+    print(*pilots[:LEFT_SHOWN], *listed[:LEFT_SHOWN], sep="\n")
     subprocess.run(["condor_rm", "-all"], check=False, capture_output=True)
     subprocess.run(["scancel", "--me"], check=False, capture_output=True)
     until(

@@ -99,6 +99,20 @@ def test_a_killed_snakemake_goes_on_where_it_was(counted, shared):
     all_went_well(counted, shared)
 
 
+def test_jobs_that_the_queue_had_no_room_for_are_handed_over_again(counted, shared):
+    limit = 5
+    limited = ("--osgpilot-max-queued", str(limit))
+    process = counted.start(*options(shared), *limited)
+    until(lambda: len(executions(shared)) > limit, "a job that waited for room")
+    # two have ended, and each of them let another one in
+    assert not (run_folder(counted) / "jobs" / f"{JOBS:06}").exists()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (shared / "go").touch()
+    assert counted.run(*options(shared), *limited) == 0, counted.said
+    all_went_well(counted, shared)
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_a_detached_run_goes_on_without_snakemake_and_with_it(counted, shared, sign):
     detach = (*options(shared), "--osgpilot-on-exit", "detach")

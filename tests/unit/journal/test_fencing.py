@@ -1,5 +1,6 @@
 """A process that lost its run stops at once and changes nothing."""
 
+import itertools
 import subprocess
 import sys
 import time
@@ -73,6 +74,18 @@ def test_unknown_tenure_is_logged_once_per_period(logged):
         if not next(answers):
             raise OutcomeUnknownError("it is locked")
 
-    tenure = Tenure(check)
+    tenure = Tenure(check, itertools.count().__next__)
     assert [tenure.is_certain() for _ in range(6)] == [True, False, False, True, False, True]
     assert logged.warnings == ["jobs that finish are processed later: it is locked"] * 2
+
+
+def test_a_check_counts_for_a_moment_unless_it_failed():
+    answers, times_s = iter([1, 0, 1]), [0.0, 0.1, 0.19, 0.3, 0.31, 0.4]
+
+    def check():
+        if not next(answers):
+            raise OutcomeUnknownError("it is locked")
+
+    tenure = Tenure(check, iter(times_s).__next__)
+    assert [tenure.is_certain() for _ in times_s] == [True, True, True, False, True, True]
+    assert not list(answers)

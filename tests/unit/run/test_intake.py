@@ -95,7 +95,9 @@ def test_reason_of_each_resubmission_is_logged_and_recorded(taken, logged):
     there.queued = {"4": "8.0", "5": "8.1"}
     there.unread = [("7.0", Event(EventKind.ABORTED, 3.0))]
     made, noted = intake(taken, there)
-    verdicts = [made.key_for(f"who-{n}", "other" if n == 5 else "how") for n in range(1, 6)]
+    verdicts = [
+        made.key_for(f"who-{n}", lambda n=n: "other" if n == 5 else "how") for n in range(1, 6)
+    ]
     assert [known for _, known in verdicts] == [False] * 5
     keys = [key for key, _ in verdicts]
     reasons = (NOT_SUBMITTED, REMOVED, UNREPORTED, INCOMPLETE, CHANGED)
@@ -113,9 +115,9 @@ def test_adopted_and_new_jobs_are_not_logged_as_resubmitted(taken, logged):
     there = FakeAccessPoint()
     there.queued = {"1": "8.0"}
     made, noted = intake(taken, there)
-    assert made.key_for("who-1", "how") == ("1", True)
-    assert made.key_for("who-new", "how") == ("000010", False)
-    assert made.key_for("who-1", "how") == ("000011", False), "another try"
+    assert made.key_for("who-1", lambda: "how") == ("1", True)
+    assert made.key_for("who-new", lambda: "how") == ("000010", False)
+    assert made.key_for("who-1", lambda: "how") == ("000011", False), "another try"
     assert (logged.texts, noted) == ([], {})
 
 
