@@ -31,6 +31,7 @@ from ..runtime_image.environment import make as make_environment
 from ..staging import benchmarks
 from ..staging import commit_outputs as commit
 from ..staging import updated_outputs as updated
+from ..staging.bundle_target import may_be_bundled, target_s
 from ..staging.container_image import Images
 from ..staging.failure_message import explain
 from ..staging.job_identity import digest, identity, outputs_of
@@ -216,12 +217,19 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         own_identity, content = identity(job), digest(prepared)
         key, is_known = intake.key_for(own_identity, content)
         urls = tuple(url for url, _ in prepared.payload.urls)
-        own = Job(key, job.name, prepared.request, urls, identity=own_identity)
+        bundle_s = self._bundle_s(job) if may_be_bundled(prepared) else 0.0
+        own = Job(key, job.name, prepared.request, urls, identity=own_identity, bundle_s=bundle_s)
         if not is_known:
             prepared.parcel.write(self._run.folder.job(key))
             intake.note(own, own_identity, content)
         self._payloads[key] = prepared.payload.after_submission()
         return own
+
+    def _bundle_s(self, job: AnyJob) -> float:
+        """Return the time that a bundle with `job` should take, 0 for none."""
+        if not self._run.access_point.can_bundle:
+            return 0.0
+        return target_s(job, self.workflow.executor_settings.bundle)
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..errors import OutcomeUnknownError, QueueFullError, RejectedError
 from ..model.resources import JobClass, Request, Shape
@@ -43,22 +44,34 @@ class Unshared:
         return ask(queued, unsent, 0)
 
 
+class _Part(NamedTuple):
+    """Jobs to submit in one request, and places that failed them; in `bundles` if there are any."""
+
+    request: Request
+    keys: list[str]
+    kept_off: tuple[str, ...] = ()
+    bundles: Sequence[tuple[str, ...]] = ()
+
+
 class JobManager:
     """The jobs of a run at the access point; decisions about them are in `state`.
 
     Snakemake's threads call `add`, `run_again` and `over`, the controller calls all else. The lock
     is never held during a request to the access point. `clear` removes the outputs of earlier
-    attempts.
+    attempts. With `all_now`, jobs do not wait here to be bundled when more is known of them.
     """
 
     def __init__(
         self, access_point: AccessPoint, largest: Shape, queued_max: int = QUEUED_MAX,
         journal: JobJournal | None = None, share: QueueQuota | None = None,
-        clear: Callable[[Iterable[str]], object] = tuple,
+        clear: Callable[[Iterable[str]], object] = tuple, *, all_now: bool = False,
     ) -> None:  # fmt: skip
         self._access_point = access_point
         self._journal = journal
         self._clear = clear
+        self._all_now = all_now
+        self._waits_for: dict[str, int] = {}
+        self._later = 0
         self._quota = share or Unshared()
         self._lock = threading.Lock()
         self._tracker = JobTracker(largest)
@@ -193,12 +206,12 @@ class JobManager:
         sent = 0
         try:
             while parts:
-                sent += self._send_part(*parts.pop(0))
+                sent += self._send_part(parts.pop(0))
         except QueueFullError:
             pass
         finally:
             with self._lock:
-                self._tracker.put_back(key for _, keys, _ in parts for key in keys)
+                self._tracker.put_back(key for part in parts for key in part.keys)
                 self._throttle.sent(self._tracker.unsent)
         return sent
 
@@ -247,6 +260,10 @@ class JobManager:
         """
         with self._lock:
             self._tracker.pilot_ended(pilot, at_s, vanished=vanished)
+
+    def set_shapes(self, shapes: Iterable[Shape]) -> None:
+        """Set the shapes of the pilots that there are, by which short jobs are bundled."""
+        self._tracker.shapes = tuple(shapes)
 
     @property
     def suspects(self) -> Collection[str]:
@@ -305,31 +322,66 @@ class JobManager:
         """Force-remove jobs awaiting confirmation from a vanished pilot."""
         self._access_point.force_remove(None)
 
-    def _parts(self) -> list[tuple[Request, list[str], tuple[str, ...]]]:
-        """Return the submissions to make now: request, keys, and places that failed these jobs."""
+    def _parts(self) -> list[_Part]:
+        """Return the submissions to make now."""
         tracker = self._tracker
         unsent = tracker.sendable
         # asked even without jobs to submit, so that other runs may use the room
         room = self._quota.room(tracker.queued, unsent, self._throttle.room)
-        if not (room and unsent):
+        if not (room and unsent) or self._all_wait():
             return []
+        taken = tracker.take_unsent(room)
+        bundles = self._bundle(taken)
         parts: dict[tuple[int, tuple[str, ...]], list[str]] = {}
-        batches = self._throttle.batches(tracker.take_unsent(room))
+        batches = self._throttle.batches(taken)
         for number, (_, keys) in enumerate(batches):
             for key in keys:
                 parts.setdefault((number, tracker.kept_off(key)), []).append(key)
-        return [(batches[number][0], keys, off) for (number, off), keys in parts.items()]
+        singles = [_Part(batches[number][0], keys, off) for (number, off), keys in parts.items()]
+        return singles + [
+            _Part(request, [key for keys in some for key in keys], (), some)
+            for request, some in bundles.items()
+            if some
+        ]
 
-    def _send_part(self, request: Request, keys: list[str], kept_off: tuple[str, ...]) -> int:
+    def _bundle(self, taken: dict[Request, list[str]]) -> dict[Request, list[tuple[str, ...]]]:
+        """Take the jobs to submit in bundles, and those that wait for now, out of `taken`."""
+        tracker, bundles = self._tracker, {}
+        waiting: list[str] = []
+        for request, keys in taken.items():
+            parts, later = tracker.split(request, keys, all_now=self._all_now)
+            waiting += later
+            taken[request] = [keys[0] for keys in parts if len(keys) == 1]
+            bundles[request] = [keys for keys in parts if len(keys) > 1]
+        tracker.put_first(waiting)
+        rules = Counter(tracker[keys[0]].rule for some in bundles.values() for keys in some)
+        rules += Counter(tracker[key].rule for keys in taken.values() for key in keys)
+        self._waits_for = {
+            rule: tracker.idle(rule) + rules[rule] for rule in {tracker[k].rule for k in waiting}
+        }
+        self._later = len(waiting)
+        return bundles
+
+    def _all_wait(self) -> bool:
+        """Return True if nothing but jobs that wait here is left, and enough others are idle."""
         tracker = self._tracker
+        return tracker.unsent == self._later > 0 and all(
+            2 * tracker.idle(rule) > idle for rule, idle in self._waits_for.items()
+        )
+
+    def _send_part(self, part: _Part) -> int:
+        tracker, request = self._tracker, part.request
         with self._lock:
-            jobs = tracker.begin_submission(keys)
+            jobs = tracker.begin_submission(part.keys)
         if not jobs:
             return 0
         keys = [job.key for job in jobs]
         urls = {job.key: job.urls for job in jobs if job.urls}
         more = tracker.avoided_pilots, urls, tracker.apart, tracker.largest
-        submission = Submission(tuple(keys), request, *more, kept_off)
+        submission = Submission(tuple(keys), request, *more, part.kept_off)
+        if part.bundles:
+            target_s = max(job.bundle_s for job in jobs)
+            submission = _bundled(submission, part.bundles, target_s)
         try:
             if self._journal:
                 self._journal.intend(keys)
@@ -351,3 +403,12 @@ class JobManager:
             if self._journal:
                 self._journal.submitted(ids)
         return len(ids)
+
+
+def _bundled(
+    submission: Submission, bundles: Iterable[tuple[str, ...]], bundle_s: float
+) -> Submission:
+    """Return a submission of bundles, without members that are not to be submitted any more."""
+    keys = set(submission.keys)
+    left = (tuple(key for key in bundle if key in keys) for bundle in bundles)
+    return replace(submission, bundles=tuple(filter(None, left)), bundle_s=bundle_s)
