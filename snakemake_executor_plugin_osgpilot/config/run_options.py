@@ -62,7 +62,8 @@ class RunOptions:
     """Options of a run. Pilots bind `shared_folders` of their node into jobs.
 
     `pilot_sharing` is whose jobs pilots accept; `on_exit` the action on Ctrl-C, see `run.shutdown`;
-    `access_point` overrides the site file, see `htcondor.factory`; `notify` is where messages go.
+    `access_point` overrides the site file, see `htcondor.factory`; `notify` is where messages go;
+    `bundle_s` is the time that a bundle should take, see `jobs.state.bundling`.
     """
 
     project: str | None
@@ -73,6 +74,7 @@ class RunOptions:
     on_exit: str = "cancel"
     access_point: str | None = None
     notify: str | None = None
+    bundle_s: float = TARGET_S
 
     @property
     def whose(self) -> PilotSharing:
@@ -104,7 +106,15 @@ def options_of(settings: ExecutorSettings) -> RunOptions:
         settings.on_exit,
         settings.access_point,
         settings.notify,
+        _bundle_s(settings.bundle),
     )
+
+
+def _bundle_s(given: str | None) -> float:
+    try:
+        return bundle_target_s(given)
+    except InputError as error:
+        raise InputError(f"--osgpilot-bundle: {error}") from error
 
 
 def policy_of(sites: Iterable[Site], limits: Limits) -> Policy:

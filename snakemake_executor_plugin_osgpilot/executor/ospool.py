@@ -97,6 +97,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._log_label = current_label()
         self._progress = ProgressReporter(snakemake_logger)
         self._run = open_run(workflow, share, self._progress.show, self.redact)
+        self._bundle_target_s = options_of(workflow.executor_settings).bundle_s
         self._ahead = self._lookahead(workflow)
         self._listeners: tuple[JobListener, ...] = (
             self._ahead,
@@ -229,7 +230,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         """Return the time that a bundle with `job` should take, 0 for none."""
         if not self._run.access_point.can_bundle:
             return 0.0
-        return target_s(job, self.workflow.executor_settings.bundle)
+        return target_s(job, self._bundle_target_s)
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stat import S_ISREG
+from typing import TYPE_CHECKING
 
 from ..common.snakemake_types import AnyJob
 from ..config.run_options import bundle_target_s
@@ -11,24 +12,26 @@ from ..model.resources import OWN_ROOT
 from .early_values import resources_of
 from .job_archive import contents
 from .payload import label, members, unknown
-from .preparer import Prepared
 from .rule_resources import BUNDLE
+
+if TYPE_CHECKING:
+    from .preparer import Prepared
 
 INPUTS_MAX_BYTES = 4 * 1024 * 1024
 """The inputs of all members are on the node from the beginning, and the bundle asks for the disk of
 one job."""
 
 
-def target_s(job: AnyJob, chosen: str | None) -> float:
+def target_s(job: AnyJob, chosen_s: float) -> float:
     """Return the time that a bundle with `job` should take, 0 if it runs alone.
 
-    `chosen` is the setting of the workflow. Of members of a group, the least counts. Raises
-    `InputError` naming the rule.
+    `chosen_s` is that of the workflow. Of members of a group, the least counts. Raises `InputError`
+    naming the rule.
     """
     asked = (resources_of(part).get(BUNDLE) for part in members(job))
     values = [value for value in asked if value is not None and not unknown(value)]
     try:
-        return min(map(bundle_target_s, values), default=bundle_target_s(chosen))
+        return min(map(bundle_target_s, values), default=chosen_s)
     except InputError as error:
         raise InputError(f"{label(job)}: the resource {BUNDLE}: {error}") from error
 
