@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple, Protocol
@@ -52,6 +52,11 @@ class _Part(NamedTuple):
     kept_off: tuple[str, ...] = ()
     bundles: Sequence[tuple[str, ...]] = ()
 
+    @property
+    def jobs(self) -> Sequence[tuple[str, ...]]:
+        """The keys in each job of HTCondor."""
+        return self.bundles or [(key,) for key in self.keys]
+
 
 class JobManager:
     """The jobs of a run at the access point; decisions about them are in `state`.
@@ -70,8 +75,7 @@ class JobManager:
         self._journal = journal
         self._clear = clear
         self._all_now = all_now
-        self._waits_for: dict[str, int] = {}
-        self._later = 0
+        self._later, self._enough_idle = 0, dict[str, int]()
         self._quota = share or Unshared()
         self._lock = threading.Lock()
         self._tracker = JobTracker(largest)
@@ -331,42 +335,42 @@ class JobManager:
         if not (room and unsent) or self._all_wait():
             return []
         taken = tracker.take_unsent(room)
-        bundles = self._bundle(taken)
+        later = [key for keys in taken.values() for key in keys]
+        try:
+            parts, later = self._split(taken)
+        finally:
+            # in an error here, nothing is lost
+            tracker.put_first(later)
+        now = Counter(tracker[keys[0]].rule for part in parts for keys in part.jobs)
+        waiting = {tracker[key].rule for key in later}
+        self._later, self._enough_idle = len(later), {r: tracker.idle(r) + now[r] for r in waiting}
+        return parts
+
+    def _split(self, taken: Mapping[Request, list[str]]) -> tuple[list[_Part], list[str]]:
+        """Return the submissions of the jobs in `taken`, and the jobs that wait for now."""
+        tracker = self._tracker
+        alone: dict[Request, list[str]] = {}
+        bundled: list[_Part] = []
+        later: list[str] = []
+        for request, keys in taken.items():
+            jobs, waiting = tracker.split(request, keys, all_now=self._all_now)
+            later += waiting
+            alone[request] = [own[0] for own in jobs if len(own) == 1]
+            if bundles := [own for own in jobs if len(own) > 1]:
+                bundled.append(_Part(request, [key for own in bundles for key in own], (), bundles))
         parts: dict[tuple[int, tuple[str, ...]], list[str]] = {}
-        batches = self._throttle.batches(taken)
+        batches = self._throttle.batches(alone)
         for number, (_, keys) in enumerate(batches):
             for key in keys:
                 parts.setdefault((number, tracker.kept_off(key)), []).append(key)
         singles = [_Part(batches[number][0], keys, off) for (number, off), keys in parts.items()]
-        return singles + [
-            _Part(request, [key for keys in some for key in keys], (), some)
-            for request, some in bundles.items()
-            if some
-        ]
-
-    def _bundle(self, taken: dict[Request, list[str]]) -> dict[Request, list[tuple[str, ...]]]:
-        """Take the jobs to submit in bundles, and those that wait for now, out of `taken`."""
-        tracker, bundles = self._tracker, {}
-        waiting: list[str] = []
-        for request, keys in taken.items():
-            parts, later = tracker.split(request, keys, all_now=self._all_now)
-            waiting += later
-            taken[request] = [keys[0] for keys in parts if len(keys) == 1]
-            bundles[request] = [keys for keys in parts if len(keys) > 1]
-        tracker.put_first(waiting)
-        rules = Counter(tracker[keys[0]].rule for some in bundles.values() for keys in some)
-        rules += Counter(tracker[key].rule for keys in taken.values() for key in keys)
-        self._waits_for = {
-            rule: tracker.idle(rule) + rules[rule] for rule in {tracker[k].rule for k in waiting}
-        }
-        self._later = len(waiting)
-        return bundles
+        return singles + bundled, later
 
     def _all_wait(self) -> bool:
         """Return True if nothing but jobs that wait here is left, and enough others are idle."""
         tracker = self._tracker
         return tracker.unsent == self._later > 0 and all(
-            2 * tracker.idle(rule) > idle for rule, idle in self._waits_for.items()
+            2 * tracker.idle(rule) > idle for rule, idle in self._enough_idle.items()
         )
 
     def _send_part(self, part: _Part) -> int:

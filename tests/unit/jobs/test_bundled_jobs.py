@@ -175,6 +175,7 @@ def test_a_bundle_is_lost_with_its_pilot(queue, ap, bundle):
 
 def test_a_hold_by_hand_keeps_a_bundle_together(queue, ap, bundle):
     job_id, keys = bundle
+    ap.happens(job_id, EventKind.EVICTED, NOW_S + 1, code=1)
     ap.happens(job_id, EventKind.HELD, NOW_S + 1, code=1)
     ap.happens(job_id, EventKind.HELD, NOW_S + 2, code=1, subcode=REMATCHING)
     queue.follow()
@@ -207,9 +208,10 @@ def test_what_waits_in_a_running_bundle_goes_on_alone_when_its_class_fails(queue
     over = queue.over()
     assert keys[0] not in over
     assert set(keys[1:]) <= set(over)
+    sent = len(ap.submissions)
     queue.repair(NOW_S + 1)
     queue.send()
-    assert keys[0] in ap.submissions[-1].keys
+    assert keys[0] in [key for each in ap.submissions[sent:] for key in each.keys]
 
 
 def test_a_job_is_in_a_bundle_once(queue, ap, bundle):
@@ -222,6 +224,28 @@ def test_a_job_is_in_a_bundle_once(queue, ap, bundle):
         assert queue.run_again(key, "its outputs did not come back")
     queue.send()
     assert sorted(ap.submissions[-1].keys) == sorted(keys)
+    assert not ap.submissions[-1].bundles
+
+
+def test_the_retry_of_a_job_runs_alone(queue, ap, bundle):
+    job_id, keys = bundle
+    queue.add(replace(job(f"r{n:02}"), bundle_s=TARGET_S, identity=f"i{n}") for n in range(2))
+    ap.happens(job_id, EventKind.EXECUTE, pilot="p1")
+    ap.ends = dict.fromkeys(keys, DONE)
+    ap.happens(job_id, EventKind.TERMINATED, NOW_S + 9, exit_status=0)
+    queue.follow()
+    queue.send()
+    (both,) = ap.submissions[-1].bundles[-1:]
+    assert both == ("r00", "r01")
+    job_id = f"{len(ap.submissions)}.{len(ap.submissions[-1].bundles) - 1}"
+    ap.ends = dict.fromkeys(both, DONE._replace(exit_status=1))
+    ap.happens(job_id, EventKind.EXECUTE, NOW_S + 10, pilot="p1")
+    ap.happens(job_id, EventKind.TERMINATED, NOW_S + 19, exit_status=0)
+    queue.follow()
+    again = [replace(job(f"s{n:02}"), bundle_s=TARGET_S, identity=f"i{n}") for n in range(2)]
+    queue.add(again)
+    queue.send()
+    assert sorted(key for key in ap.submissions[-1].keys) == ["s00", "s01"]
     assert not ap.submissions[-1].bundles
 
 
@@ -262,3 +286,13 @@ def test_ends_of_an_earlier_session_are_known_again():
     left = leftover(entries, {}, events)
     assert [each.key for each in left.entries.values()] == ["j00"]
     assert list(left.gone) == ["identity-j01"]
+
+
+def test_a_mistake_in_the_decision_loses_no_job(queue, ap, monkeypatch):
+    queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(4))
+    with monkeypatch.context() as broken:
+        place = "snakemake_executor_plugin_osgpilot.jobs.state.bundling.split"
+        broken.setattr(place, lambda *given, **more: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            queue.send()
+    assert queue.send() == 4
