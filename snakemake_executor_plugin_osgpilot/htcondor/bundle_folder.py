@@ -1,8 +1,8 @@
 """The folder of a bundle, from which HTCondor takes its jobs, and to which their results return.
 
-    bundles/KEY/osgpilot-in/osgpilot-job   bundle.sh and the files of the jobs, one after the other
-    bundles/KEY/osgpilot-in/KEY/...        larger inputs of a job, as links
-    bundles/KEY/osgpilot-out/KEY/...       what came back of a job
+    jobs/bundle-KEY/osgpilot-in/osgpilot-job   bundle.sh and the files of the jobs, in one file
+    jobs/bundle-KEY/osgpilot-in/KEY/...        larger inputs of a job, as links
+    jobs/bundle-KEY/osgpilot-out/KEY/...       what came back of a job
 
 It has the key of its first job. The results are moved to the folders of the jobs; HTCondor never
 writes there for a bundle.
@@ -22,7 +22,7 @@ from stat import S_ISDIR, S_ISREG
 
 from ..common import private_files as private
 from ..jobs.state.bundles import MemberEnd
-from .submit_description import BUNDLES, INPUT_FOLDER, JOB_FILE, JOB_OUTPUT, OUTPUT_FOLDER
+from .submit_description import BUNDLE, INPUT_FOLDER, JOB_FILE, JOB_OUTPUT, OUTPUT_FOLDER
 
 STATUS = "bundle-status"
 """In a job's folder: exit status, and when bundle and job began and the job ended, in seconds."""
@@ -36,14 +36,16 @@ class BundleFolders:
     """The folders of the bundles of a run; `job` returns the folder of a job by its key."""
 
     def __init__(self, run_folder: Path, job: Callable[[str], Path]) -> None:
-        self._folder, self._job = run_folder / BUNDLES, job
+        self._run_folder, self._job = run_folder, job
+
+    def _folder(self, keys: Sequence[str]) -> Path:
+        return self._run_folder / "jobs" / f"{BUNDLE}{keys[0]}"
 
     def write(self, keys: Sequence[str], limit_s: float) -> None:
         """Create the folder of a bundle that starts no further job after `limit_s`."""
-        folder = self._folder / keys[0]
         # of a submission that the access point did not get
-        shutil.rmtree(folder, ignore_errors=True)
-        entry = folder / INPUT_FOLDER
+        self.discard(keys)
+        entry = self._folder(keys) / INPUT_FOLDER
         entry.mkdir(private.FOLDER_MODE, parents=True)
         with open(entry / JOB_FILE, "xb", opener=private.opener) as file:
             file.write(_script() + f"\0{limit_s:.0f}\0".encode())
@@ -52,13 +54,17 @@ class BundleFolders:
                 file.write(f"{key}\0{len(content)}\0".encode() + content)
                 _link_inputs(self._job(key) / INPUT_FOLDER, entry / key)
 
+    def discard(self, keys: Sequence[str]) -> None:
+        """Remove the folder of a bundle that is of no use."""
+        shutil.rmtree(self._folder(keys), ignore_errors=True)
+
     def take(self, keys: Sequence[str]) -> list[MemberEnd | None]:
         """Move what came back to the folders of the jobs, and return their ends; None for those
         that did not end. It can be repeated.
         """
-        back = self._folder / keys[0] / OUTPUT_FOLDER
+        back = self._folder(keys) / OUTPUT_FOLDER
         ends = [self._take(back / key, self._job(key)) for key in keys]
-        shutil.rmtree(self._folder / keys[0], ignore_errors=True)
+        self.discard(keys)
         return ends
 
     def _take(self, back: Path, job_folder: Path) -> MemberEnd | None:

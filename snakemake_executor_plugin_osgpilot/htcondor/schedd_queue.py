@@ -222,6 +222,8 @@ class CondorQueue:
     def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
         ids = None if job_ids is None else htcondor_ids(job_ids)
         self._ask("remove", ids=ids, reason=reason)
+        for keys in filter(None, map(self._bundles.keys, ids or ())):
+            self._bundle_folders.discard(keys)
 
     def clear(self) -> None:
         """Remove the jobs that keep images for the jobs of this run."""

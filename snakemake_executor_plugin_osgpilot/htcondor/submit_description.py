@@ -24,8 +24,8 @@ INPUT_FOLDER = "osgpilot-in"
 OUTPUT_FOLDER = "osgpilot-out"
 JOB_OUTPUT = "output"
 JOB_FILE = "osgpilot-job"
-BUNDLES = "bundles"
-"""Folder in the run's folder with those of bundles, see `bundle_folder`."""
+BUNDLE = "bundle-"
+"""Prefix of the folder of a bundle beside those of jobs, before the key of its first job."""
 
 SHELL = "/bin/bash"
 
@@ -209,7 +209,7 @@ def describe(
 ) -> dict[str, str]:
     """Return the submit description of `submission`; variables of single jobs are in `items`.
 
-    Job folders are `run_folder/jobs/KEY`, those of bundles `run_folder/bundles/KEY`. The whole
+    Job folders are `run_folder/jobs/KEY`, those of bundles `run_folder/jobs/bundle-KEY`. The whole
     folder `osgpilot-out` is transferred back, also after a failure, so that a failing rule never
     puts its job on hold. `common_images` is True if the access point can send an image once for all
     jobs of a submission on one pilot;
@@ -220,7 +220,7 @@ def describe(
     shape = request.job_class.shape
     runtime_s = request.job_class.runtime_s
     needed_s = runtime_s + int(submission.bundle_s) if runtime_s else 0
-    own = f"{BUNDLES}/$(OSGPilotFolder)" if submission.bundles else "jobs/$(OSGPilotKey)"
+    own = f"jobs/{BUNDLE}$(OSGPilotFolder)" if submission.bundles else "jobs/$(OSGPilotKey)"
     description = {
         "universe": "vanilla",
         "executable": SHELL,

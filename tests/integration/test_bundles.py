@@ -109,7 +109,6 @@ def test_bundled_jobs_fail_grow_and_are_hostile_each_on_its_own(workflow):
         assert (rules[rule]["done"], rules[rule]["failed"]) == (JOBS, 0)
     (folder,) = folders(workflow)
     assert len(list((folder / "jobs").iterdir())) == 1, "that of the job that failed"
-    assert not list((folder / "bundles").iterdir())
     assert nothing_left()
 
 

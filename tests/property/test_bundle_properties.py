@@ -75,7 +75,9 @@ def test_each_job_ends_once(data):
         over.update(queue.over().keys())
 
     def some(number):
-        return [MemberEnd(0, n, n + 0.5) if data.draw(st.booleans()) else None for n in range(number)]
+        return [
+            MemberEnd(0, n, n + 0.5) if data.draw(st.booleans()) else None for n in range(number)
+        ]
 
     for _ in range(data.draw(st.integers(0, 25))):
         step(at_s)

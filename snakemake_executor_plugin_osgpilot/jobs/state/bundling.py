@@ -16,7 +16,10 @@ TARGET_S = 60.0
 """The time that a bundle should take, unless the user says another: its results come back then."""
 
 LEAST_S = 3.0
-"""To start a job takes about a second, so bundles towards the end are no shorter than this."""
+"""To start a job takes about a second, so bundles towards the end are no shorter than this, but for
+as many as start meanwhile."""
+
+AT_ONCE = 16
 
 MEMBERS_MAX = 200
 
@@ -61,7 +64,8 @@ class Past:
 def size(waiting: int, expected_s: float, slots: int, target_s: float) -> int:
     """Return the number of jobs in the next bundle while `waiting` are left."""
     expected_s = max(expected_s, 1e-3)
-    share = max(waiting / (SLOT_ROUNDS * slots), LEAST_S / expected_s)
+    least = min(LEAST_S / expected_s, waiting / min(slots, AT_ONCE))
+    share = max(waiting / (SLOT_ROUNDS * slots), least)
     most = min(target_s / expected_s, MEMBERS_MAX)
     return min(waiting, max(1, int(min(share, most))))
 

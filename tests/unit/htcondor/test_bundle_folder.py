@@ -36,14 +36,14 @@ class Bundle:
     def execute(self, keys=KEYS, limit_s=60, wait=True):
         self.folders.write(keys, limit_s)
         # HTCondor follows links to files
-        shutil.copytree(self.run / "bundles" / keys[0] / "osgpilot-in", self.there)
+        shutil.copytree(self.run / f"jobs/bundle-{keys[0]}/osgpilot-in", self.there)
         running = subprocess.Popen(["/bin/bash", JOB_FILE], cwd=self.there)
         if wait:
             assert running.wait(60) == 0
         return running
 
     def back(self, keys=KEYS):
-        place = self.run / "bundles" / keys[0] / "osgpilot-out"
+        place = self.run / f"jobs/bundle-{keys[0]}/osgpilot-out"
         if (self.there / "osgpilot-out").exists() and not place.exists():
             shutil.copytree(self.there / "osgpilot-out", place)
         return self.folders.take(keys)
@@ -69,7 +69,7 @@ def test_each_job_has_its_own_result_output_and_times(bundle):
     for key in KEYS:
         assert bundle.result(key) == key
         assert (bundle.job(key) / "output").read_text() == f"said {key}\n"
-    assert not list((bundle.run / "bundles").iterdir())
+    assert not list(bundle.run.glob("jobs/bundle-*"))
 
 
 def test_results_are_taken_once_and_known_ever_after(bundle):
@@ -149,7 +149,7 @@ def test_a_status_that_is_none_counts_for_nothing(bundle, text):
 
 def test_what_came_back_is_data_and_no_place(bundle, tmp_path):
     bundle.execute()
-    place = bundle.run / "bundles/000001/osgpilot-out"
+    place = bundle.run / "jobs/bundle-000001/osgpilot-out"
     shutil.copytree(bundle.there / "osgpilot-out", place)
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -169,7 +169,7 @@ def test_what_came_back_is_data_and_no_place(bundle, tmp_path):
 
 def test_the_file_of_a_bundle_is_private(bundle):
     bundle.folders.write(KEYS, 60)
-    folder = bundle.run / "bundles/000001/osgpilot-in"
+    folder = bundle.run / "jobs/bundle-000001/osgpilot-in"
     assert (folder / JOB_FILE).stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
 
