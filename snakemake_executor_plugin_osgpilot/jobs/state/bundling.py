@@ -15,9 +15,9 @@ from dataclasses import dataclass
 TARGET_S = 60.0
 """The time that a bundle should take, unless the user says another: its results come back then."""
 
-LEAST_S = 3.0
-"""To start a job takes about a second, so bundles towards the end are no shorter than this, but for
-as many as start meanwhile."""
+LEAST_S = 8.0
+"""To start a job takes a second and more, so bundles are no shorter than this if there are as many
+as the access point starts meanwhile."""
 
 AT_ONCE = 16
 

@@ -55,30 +55,25 @@ def ap():
 
 @pytest.fixture
 def queue(ap):
-    return JobManager(ap, Shape(4, 3800))
+    """Of a run whose pilots have room for one job."""
+    return JobManager(ap, Shape(1, 500))
 
 
 @pytest.fixture
 def bundle(queue, ap):
-    """A bundle with twelve of sixteen jobs, made when four had shown that they are short."""
-    queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(16))
+    """A bundle with six of seven jobs, made when the first one had shown that they are short."""
+    queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(7))
     queue.send()
-    assert [len(each.keys) for each in ap.submissions] == [4], "the others wait"
-    for n in range(4):
-        ap.tell(f"j{n:02}", EventKind.EXECUTE, at_s=NOW_S - 1, pilot="p0")
-        ap.tell(f"j{n:02}", EventKind.TERMINATED, at_s=NOW_S - 0.5, exit_status=0)
+    assert [each.keys for each in ap.submissions] == [("j00",)], "the others wait"
+    ap.tell("j00", EventKind.EXECUTE, at_s=NOW_S - 1, pilot="p0")
+    ap.tell("j00", EventKind.TERMINATED, at_s=NOW_S - 0.5, exit_status=0)
     queue.follow()
     queue.repair(NOW_S)
-    assert len(queue.over()) == 4
+    assert len(queue.over()) == 1
     queue.send()
-    keys = ap.submissions[-1].bundles[0]
-    assert len(keys) == 6, "three seconds of work"
+    (keys,) = ap.submissions[-1].bundles
+    assert len(keys) == 6
     return f"{len(ap.submissions)}.0", list(keys)
-
-
-def test_fewer_jobs_of_htcondor_than_jobs(bundle, ap):
-    assert sum(len(each.bundles or each.keys) for each in ap.submissions) == 4 + 2
-    assert sum(len(each.keys) for each in ap.submissions) == 16
 
 
 def test_members_end_each_with_its_own_status_and_times(queue, ap, bundle):
@@ -100,7 +95,7 @@ def test_members_end_each_with_its_own_status_and_times(queue, ap, bundle):
     assert [over[key].ended_s - NOW_S for key in keys] == [1, 2, 3, 4, 5, 6]
     assert {over[key].pilot for key in keys} == {"p1"}
     assert {over[key].usage for key in keys} == {Usage(cpu_s=1.0, memory_mb=100)}
-    assert queue.rules()["map"].past_core_s == pytest.approx(4 * 0.5 + 1.0 + 5 * 0.5)
+    assert queue.rules()["map"].past_core_s == pytest.approx(0.5 + 1.0 + 5 * 0.5)
 
 
 def test_a_member_that_did_not_end_runs_alone_and_no_attempt_counts(queue, ap, bundle):
@@ -289,10 +284,10 @@ def test_ends_of_an_earlier_session_are_known_again():
 
 
 def test_a_mistake_in_the_decision_loses_no_job(queue, ap, monkeypatch):
-    queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(4))
+    queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(1))
     with monkeypatch.context() as broken:
         place = "snakemake_executor_plugin_osgpilot.jobs.state.bundling.split"
         broken.setattr(place, lambda *given, **more: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             queue.send()
-    assert queue.send() == 4
+    assert queue.send() == 1
