@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ..common.durations import duration
 from ..common.failure_text import PREFIX
-from ..jobs.state.job_ids import htcondor_id, is_bundled
+from ..jobs.state.job_ids import htcondor_id, is_bundled, is_lead
 from ..model.memory_balance import CORES_KEPT_S, may_start_beside
 from ..model.resources import lacks
 from ..report.entities import Job, Pilot
@@ -47,6 +47,14 @@ def explain_job(job: Job, facts: Facts) -> Explanation:
     return Explanation(job.title, (head, *lines), step)
 
 
+def _lead(job: Job, facts: Facts) -> Job | None:
+    """Return the first job of the bundle that a job waits in, if the bundle runs."""
+    if is_lead(job.job_id):
+        return None
+    bundle = [each for each in facts.jobs if htcondor_id(each.job_id) == htcondor_id(job.job_id)]
+    return next((each for each in bundle if is_lead(each.job_id) and each.state == "running"), None)
+
+
 def _named(job: Job, facts: Facts) -> str:
     """Return a job's title with its numbers: Snakemake's and HTCondor's."""
     number = f"Snakemake job {job.names[0]}" if job.names and job.names[0].isdigit() else ""
@@ -78,6 +86,9 @@ def _waiting(job: Job, facts: Facts) -> _Lines:
             [*lines, f"{how}: no pilot is started for it"],
             "start Snakemake again with the same command, or remove what is left: osgpilot cleanup",
         )
+    if lead := _lead(job, facts):
+        said = f"its bundle runs {_where(lead)}: it has its turn there after others, or had it"
+        return [*lines, said], "wait: the results of a bundle come back when it ends"
     if job.state == "queued":
         lines.append(
             "it is not in HTCondor's queue yet: osgpilot sends jobs as there is room, and short "

@@ -89,12 +89,13 @@ def test_bundled_jobs_fail_grow_and_are_hostile_each_on_its_own(workflow):
     for n in range(JOBS):
         # some are too large to be part of the job's own file
         (workflow.folder / "in" / str(n)).write_text(f"{n}\n" * (100_000 if n % 3 == 0 else 1))
-    assert workflow.run("--osgpilot-max-pilots", "2") == 0, workflow.said
+    assert workflow.run("--osgpilot-max-pilots", "1") == 0, workflow.said
     print(workflow.said)
     together = Counter(len([k for k in keys.split("+") if k]) for keys in submitted(workflow))
     print(together)
     assert sum(n * count for n, count in together.items()) > 4 * JOBS
     assert max(together) > 5
+    assert together.total() < 2 * JOBS
     for n, content in enumerate(text(workflow, "good")):
         assert content == f"{n}\n" * (200_000 if n % 3 == 0 else 2)
         assert (workflow.folder / "log" / str(n)).read_text() == f"said {n}\n"
