@@ -389,7 +389,7 @@ class JobManager:
         try:
             if self._journal:
                 self._journal.intend(keys)
-            self._clear(job.key for job in jobs if job.failed_attempts)
+            self._clear(job.key for job in jobs if job.failed_attempts or tracker.left_bundle(job))
             ids = self._access_point.submit(submission)
         except QueueFullError as full:
             with self._lock:

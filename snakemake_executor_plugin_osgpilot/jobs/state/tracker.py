@@ -39,8 +39,8 @@ class JobTracker:
     id, until the access point has removed them (without a key: of a previous session).
     `_rematching` are ids of jobs that are on a temporary hold, `_machines` pilots by HTCondor's
     name for them, `_trial` ids of jobs that may start although the limiter is on. `_keys_in` has
-    the keys of the jobs in each bundle, and of the first one in each cluster. `shapes` are those of
-    the pilots that there are.
+    the keys of the jobs in each bundle, and of the first one in each cluster, `_apart` those that
+    left one. `shapes` are those of the pilots that there are.
     """
 
     def __init__(self, largest: Shape) -> None:
@@ -63,6 +63,7 @@ class JobTracker:
         self._images_sent: list[tuple[str, float]] = []
         self._machines: dict[str, str] = {}
         self._keys_in: defaultdict[str, list[str]] = defaultdict(list)
+        self._apart: set[str] = set()
         self.shapes: tuple[Shape, ...] = ()
         self._now_s = 0.0
         self._trial: set[str] = set()
@@ -257,6 +258,10 @@ class JobTracker:
         `submitted`, `not_sent` or `settle`.
         """
         return [self._table[key] for key in self._submit_queue.sending(keys)]
+
+    def left_bundle(self, job: Job) -> bool:
+        """Return True if a job was in a bundle, of which results may have come back since."""
+        return job.key in self._apart
 
     @property
     def avoided_pilots(self) -> tuple[str, ...]:
@@ -691,6 +696,7 @@ class JobTracker:
         self._lost_pilots.matched.pop(job.job_id, None)
         stopped = job.stopped(at_s) if job.state is JobState.RUNNING else job
         self._table.put(stopped.prepared())
+        self._apart.add(job.key)
         self._withdrawals[job.job_id] = job.key
         self.notify(job, "did not end in their bundle; they run one by one")
 

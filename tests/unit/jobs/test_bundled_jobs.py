@@ -27,6 +27,7 @@ class BundlingAccessPoint(FakeAccessPoint):
         self.bundles = Bundles()
         self.ends = {}
         self.gone = []
+        self.cleared = []
 
     def submit(self, submission):
         ids = super().submit(submission)
@@ -56,7 +57,7 @@ def ap():
 @pytest.fixture
 def queue(ap):
     """Of a run whose pilots have room for one job."""
-    return JobManager(ap, Shape(1, 500))
+    return JobManager(ap, Shape(1, 500), clear=lambda keys: ap.cleared.extend(keys))
 
 
 @pytest.fixture
@@ -118,6 +119,7 @@ def again(queue, ap, keys):
     assert sorted(key for each in ap.submissions[sent:] for key in each.keys) == sorted(keys)
     assert not any(each.bundles for each in ap.submissions[sent:])
     assert {len(each.failed_attempts) for each in queue.jobs(keys)} == {0}
+    assert sorted(ap.cleared) == sorted(keys), "something of the bundle may have come back late"
 
 
 @pytest.mark.parametrize(
