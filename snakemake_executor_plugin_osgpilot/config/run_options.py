@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..jobs.state.bundling import TARGET_S
 from ..jobs.state.submission import QUEUED_MAX
 from ..model.identity import PilotSharing
 from ..model.resources import Policy, SiteLimits
@@ -19,6 +20,10 @@ from .sites import site_files
 
 if TYPE_CHECKING:
     from .settings import ExecutorSettings
+
+
+BUNDLE_MAX_S = 3600
+"""The results in a bundle come back at its end, and are lost if it is interrupted."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class RunOptions:
     """Options of a run. Pilots bind `shared_folders` of their node into jobs.
 
     `pilot_sharing` is whose jobs pilots accept; `on_exit` the action on Ctrl-C, see `run.shutdown`;
-    `access_point` overrides the site file, see `htcondor.factory`; `notify` is where messages go.
+    `access_point` overrides the site file, see `htcondor.factory`; `notify` is where messages go;
+    `bundle_s` is the time that a bundle should take, see `jobs.state.bundling`.
     """
 
     project: str | None
@@ -68,6 +74,7 @@ class RunOptions:
     on_exit: str = "cancel"
     access_point: str | None = None
     notify: str | None = None
+    bundle_s: float = TARGET_S
 
     @property
     def whose(self) -> PilotSharing:
@@ -99,7 +106,15 @@ def options_of(settings: ExecutorSettings) -> RunOptions:
         settings.on_exit,
         settings.access_point,
         settings.notify,
+        _bundle_s(settings.bundle),
     )
+
+
+def _bundle_s(given: str | None) -> float:
+    try:
+        return bundle_target_s(given)
+    except InputError as error:
+        raise InputError(f"--osgpilot-bundle: {error}") from error
 
 
 def policy_of(sites: Iterable[Site], limits: Limits) -> Policy:
@@ -123,6 +138,27 @@ def _limits_of(site: Site) -> SiteLimits:
 
 def _core_s(core_h: float | None) -> float | None:
     return None if core_h is None else 3600 * core_h
+
+
+def bundle_target_s(given: object) -> float:
+    """Return the time that a bundle should take, 0 for none: `auto`, `off`, or seconds.
+
+    Raises `InputError`.
+    """
+    text = str(given).strip().lower()
+    if text in ("auto", "true", "none"):
+        return TARGET_S
+    if text in ("off", "false"):
+        return 0.0
+    try:
+        target_s = float(text)
+    except ValueError:
+        target_s = math.nan
+    if not 0 <= target_s <= BUNDLE_MAX_S:
+        raise InputError(
+            f"it is {given!r}; it can be auto, off, or seconds from 0 to {BUNDLE_MAX_S}"
+        )
+    return target_s
 
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9_@+=.~-]+)+")

@@ -161,6 +161,15 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
             "wait with Snakemake. The OSPool allows 10,000 for each user. [default: 10000]",
         ),
     )
+    bundle: Optional[str] = field(
+        default="auto",
+        metadata=_metadata(
+            "SECONDS",
+            "Short jobs of a rule run one after the other as one HTCondor job, a bundle, of at "
+            "most this time as far as is known from jobs that ended (a number of seconds, or "
+            "auto: 60), or each by itself (off). [default: auto]",
+        ),
+    )
     cost_weight: float = field(
         default=0.5,
         metadata=_metadata(

@@ -32,6 +32,7 @@ from ..runtime_image.environment import make as make_environment
 from ..staging import benchmarks
 from ..staging import commit_outputs as commit
 from ..staging import updated_outputs as updated
+from ..staging.bundle_target import may_be_bundled, target_s
 from ..staging.container_image import Images
 from ..staging.failure_message import explain
 from ..staging.job_identity import digest, identity, outputs_of
@@ -97,6 +98,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._log_label = current_label()
         self._progress = ProgressReporter(snakemake_logger)
         self._run = open_run(workflow, share, self._progress.show, self.redact)
+        self._bundle_target_s = options_of(workflow.executor_settings).bundle_s
         self._ahead = self._lookahead(workflow)
         self._listeners: tuple[JobListener, ...] = (
             self._ahead,
@@ -219,7 +221,9 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         own_identity = identity(job)
         key, is_known = self._run.intake.key_for(own_identity, lambda: digest(pack()))
         urls = tuple(url for url, _ in payload.urls)
-        own = Job(key, job.name, request, urls, identity=own_identity)
+        bundled = may_be_bundled(payload, request, self._run.workdir)
+        bundle_s = self._bundle_s(job) if bundled else 0.0
+        own = Job(key, job.name, request, urls, identity=own_identity, bundle_s=bundle_s)
         if is_known:
             self._payloads[key] = payload.after_submission()
         else:
@@ -232,6 +236,12 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         prepared = pack()
         self._payloads[key] = prepared.kept
         return prepared
+
+    def _bundle_s(self, job: AnyJob) -> float:
+        """Return the time that a bundle with `job` should take, 0 for none."""
+        if not self._run.access_point.can_bundle:
+            return 0.0
+        return target_s(job, self._bundle_target_s)
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]

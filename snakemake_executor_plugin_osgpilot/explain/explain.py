@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 
 from ..common.counting import count_of
 from ..common.durations import duration
+from ..jobs.state.job_ids import htcondor_id
 from ..report.entities import Job, Pilot
 from .facts import Explanation, Facts
 from .jobs import WAITING, explain_job
@@ -33,7 +34,11 @@ def explain(name: str, facts: Facts) -> tuple[Explanation, ...]:
     pilots = [p for p in facts.pilots if name in (p.name, p.allocation)]
     if pilots:
         return tuple(explain_pilot(pilot, facts) for pilot in pilots)
-    jobs = [job for job in facts.jobs if name in (job.job_id, job.key, *job.names)]
+    jobs = [
+        job
+        for job in facts.jobs
+        if name in (job.job_id, htcondor_id(job.job_id), job.key, *job.names)
+    ]
     if jobs:
         return (explain_job(jobs[-1], facts),)
     return (_to_come(name, facts),) if name in facts.upcoming else ()

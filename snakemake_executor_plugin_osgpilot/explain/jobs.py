@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ..common.durations import duration
 from ..common.failure_text import PREFIX
+from ..jobs.state.job_ids import htcondor_id, is_bundled, is_lead
 from ..model.memory_balance import CORES_KEPT_S, may_start_beside
 from ..model.resources import lacks
 from ..report.entities import Job, Pilot
@@ -28,7 +29,7 @@ NAMED_MAX = 5
 
 def explain_job(job: Job, facts: Facts) -> Explanation:
     """Return why a job waits, is held, runs for long, or failed."""
-    names = _named(job)
+    names = _named(job, facts)
     for_s = duration(facts.at_s - job.since_s)
     if job.state in WAITING:
         lines, step = _waiting(job, facts)
@@ -46,10 +47,23 @@ def explain_job(job: Job, facts: Facts) -> Explanation:
     return Explanation(job.title, (head, *lines), step)
 
 
-def _named(job: Job) -> str:
+def _lead(job: Job, facts: Facts) -> Job | None:
+    """Return the first job of the bundle that a job waits in, if the bundle runs."""
+    if is_lead(job.job_id):
+        return None
+    bundle = [each for each in facts.jobs if htcondor_id(each.job_id) == htcondor_id(job.job_id)]
+    return next((each for each in bundle if is_lead(each.job_id) and each.state == "running"), None)
+
+
+def _named(job: Job, facts: Facts) -> str:
     """Return a job's title with its numbers: Snakemake's and HTCondor's."""
     number = f"Snakemake job {job.names[0]}" if job.names and job.names[0].isdigit() else ""
-    ids = ", ".join(filter(None, (number, f"HTCondor job {job.job_id}" if job.job_id else "")))
+    condor = f"HTCondor job {htcondor_id(job.job_id)}" if job.job_id else ""
+    if is_bundled(job.job_id):
+        bundle = htcondor_id(job.job_id)
+        others = sum(htcondor_id(each.job_id) == bundle for each in facts.jobs) - 1
+        condor += f" in a bundle with {others} others"
+    ids = ", ".join(filter(None, (number, condor)))
     return f"{job.title} ({ids})" if ids else job.title
 
 
@@ -72,8 +86,14 @@ def _waiting(job: Job, facts: Facts) -> _Lines:
             [*lines, f"{how}: no pilot is started for it"],
             "start Snakemake again with the same command, or remove what is left: osgpilot cleanup",
         )
+    if lead := _lead(job, facts):
+        said = f"its bundle runs {_where(lead)}: it has its turn there after others, or had it"
+        return [*lines, said], "wait: the results of a bundle come back when it ends"
     if job.state == "queued":
-        lines.append("it is not in HTCondor's queue yet: osgpilot sends jobs as there is room")
+        lines.append(
+            "it is not in HTCondor's queue yet: osgpilot sends jobs as there is room, and short "
+            "ones in bundles when it knows how long those of their rule take"
+        )
     never = infeasible_classes([job.job_class], facts.policy) if facts.policy else ()
     if never:
         return (
@@ -122,8 +142,9 @@ def _step(job: Job, serving: list[Pilot], facts: Facts) -> str:
     ]
     if free and facts.at_s - job.since_s > MATCH_S and job.job_id:
         return (
-            f"HTCondor should have started it; see: condor_q -better-analyze {job.job_id}. If "
-            "HTCondor does not offer it, osgpilot holds and releases it after some minutes"
+            "HTCondor should have started it; see: condor_q -better-analyze "
+            f"{htcondor_id(job.job_id)}. If HTCondor does not offer it, osgpilot holds and "
+            "releases it after some minutes"
         )
     if free:
         return "wait: HTCondor starts it within a minute or two"
@@ -146,7 +167,7 @@ def _held(job: Job) -> _Lines:
     code = f" (code {job.code}.{job.subcode})" if job.code else ""
     said = [f"HTCondor says: {job.text}{code}"] if job.text else []
     words = [meaning.words] if job.code else []
-    step = meaning.step.format(job=job.job_id or job.key) if job.code else ""
+    step = meaning.step.format(job=htcondor_id(job.job_id) or job.key) if job.code else ""
     return [*words, *said], step or (
         "wait: osgpilot releases it, raises its request, or fails it with the reason"
     )
@@ -161,7 +182,10 @@ def _running(job: Job, facts: Facts) -> _Lines:
     usual_s = facts.usual_s(job.rule)
     if usual_s is not None and runs_s > SLOW * usual_s:
         lines.append(f"slow: jobs of rule {job.rule} took {duration(usual_s)}")
-        return lines, f"look at what it does: condor_tail {job.job_id}, or osgpilot status"
+        return (
+            lines,
+            f"look at what it does: condor_tail {htcondor_id(job.job_id)}, or osgpilot status",
+        )
     if limit_s and runs_s > limit_s:
         lines.append(f"it says that it takes {duration(limit_s)} at most")
         return lines, "give the rule a longer `runtime`: its pilot may end before it does"

@@ -20,6 +20,7 @@ class LocalAccessPoint(CondorQueue):
 
     complete_until_s = math.inf
     signs = True
+    can_bundle = True
 
     def __init__(self, identity: RunIdentity, run_folder: Path, central_manager: str = "") -> None:
         super().__init__(identity, run_folder, central_manager)
@@ -62,7 +63,7 @@ class LocalAccessPoint(CondorQueue):
     def events(self) -> list[tuple[str, Event]]:
         if self._log is None:
             self._log = EventLog(self._folder / JOB_LOG)
-        return self._log.read()
+        return [own for each in self._log.read() for own in self._expand(*each)]
 
     def missed_events(self) -> bool:
         return self._log is not None and self._log.take_missed()

@@ -12,11 +12,16 @@ from typing import Any
 from ..common.cache_folder import key_of
 from ..common.names import safe_name
 from ..jobs.access_point import Submission
+from ..jobs.state.bundles import Bundles
+from ..jobs.state.bundling import LIMIT
 from ..jobs.state.events import Event, EventKind
 from ..jobs.state.hold_policy import REMATCHING
+from ..jobs.state.job_ids import htcondor_id, htcondor_ids, is_bundled
 from ..jobs.state.stuck_jobs import NegotiationStatus
+from ..journal.run_folder import RunFolder
 from ..model.identity import RunIdentity
 from ..model.resources import Request, Shape
+from .bundle_folder import BundleFolders
 from .job_ad import ATTRIBUTES, job_snapshot
 from .polling import ended
 from .submit_description import (
@@ -59,6 +64,8 @@ class CondorQueue:
     token: Mapping[str, str] = MappingProxyType({})
     """The token that the schedd accepted, known after `ping`; see `credentials`."""
     image_way = "with each job"
+    can_bundle = False
+    """True if several jobs can run as one job of HTCondor."""
     signs = False
     """True if its shadows sign S3 URLs with keys from files of this machine."""
 
@@ -75,6 +82,8 @@ class CondorQueue:
         self._address = address
         self._worker = Worker(run_folder / ASKING if run_folder.name else None)
         self._checked = False
+        self._bundles = Bundles()
+        self._bundle_folders = BundleFolders(run_folder, RunFolder(run_folder).job)
         self.wanted: set[str] = set()
         self.unsupported_schemes: frozenset[str] = frozenset()
         self.untested: frozenset[str] = frozenset()
@@ -124,16 +133,25 @@ class CondorQueue:
         # another thread reads it
         self.machines = self.machines | answer["machines"]
         return {
-            pilot: {job_id: Shape(*shape) for job_id, shape in jobs.items()}
+            pilot: {self._ids(job_id)[0]: Shape(*shape) for job_id, shape in jobs.items()}
             for pilot, jobs in answer["jobs"].items()
         }
 
     def occupied(self) -> dict[str, tuple[float, frozenset[str]]]:
         clause = f'OSGPILOT_RUN_ID =?= "{self._identity.run}"'
         answer = self._ask("occupied", manager=self._manager, constraint=clause)
-        return {pilot: (heard_s, frozenset(jobs)) for pilot, (heard_s, jobs) in answer.items()}
+        return {pilot: (heard_s, self._all(jobs)) for pilot, (heard_s, jobs) in answer.items()}
+
+    def _ids(self, job_id: str) -> list[str]:
+        """Return the ids of the jobs in a job of HTCondor."""
+        return self._bundles.ids(job_id)
+
+    def _all(self, job_ids: Iterable[str]) -> frozenset[str]:
+        return frozenset(own for job_id in job_ids for own in self._ids(job_id))
 
     def submit(self, submission: Submission) -> dict[str, str]:
+        for keys in submission.bundles:
+            self._bundle_folders.write(keys, LIMIT * submission.bundle_s)
         described, cluster = self._with_keeper(submission)
         answer = self._ask(
             "submit",
@@ -147,6 +165,12 @@ class CondorQueue:
         if is_file_url(submission.request.container_image):
             self.wanted.add(scheme_of(submission.request.container_image))
         cluster, first = answer["cluster"], answer["first_proc"]
+        if submission.bundles:
+            added = [
+                self._bundles.add(f"{cluster}.{first + n}", keys)
+                for n, keys in enumerate(submission.bundles)
+            ]
+            return {key: job_id for ids in added for key, job_id in ids.items()}
         return {key: f"{cluster}.{first + n}" for n, key in enumerate(submission.keys)}
 
     def description(self, submission: Submission, keeper_cluster: int = 0) -> dict[str, str]:
@@ -190,11 +214,16 @@ class CondorQueue:
 
     def find(self) -> dict[str, str]:
         found = self._ask("find")
-        return {key.rpartition("/")[2]: job_id for key, job_id in found.items()}
+        ids: dict[str, str] = {}
+        for text, job_id in found.items():
+            ids |= self._bundles.of_text(job_id, text.rpartition("/")[2])
+        return ids
 
     def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
-        ids = None if job_ids is None else list(job_ids)
+        ids = None if job_ids is None else htcondor_ids(job_ids)
         self._ask("remove", ids=ids, reason=reason)
+        for keys in filter(None, map(self._bundles.keys, ids or ())):
+            self._bundle_folders.discard(keys)
 
     def clear(self) -> None:
         """Remove the jobs that keep images for the jobs of this run."""
@@ -203,20 +232,23 @@ class CondorQueue:
             self._ask("remove", ids=None, reason="osgpilot: the workflow ended", constraint=kept)
 
     def force_remove(self, job_ids: Iterable[str] | None) -> None:
-        ids = None if job_ids is None else list(job_ids)
+        ids = None if job_ids is None else htcondor_ids(job_ids)
         self._ask("force_remove", ids=ids)
 
     def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
         edits = {} if shape is None else resource_attributes(shape)
-        self._ask("release", ids=list(job_ids), edits=edits)
+        self._ask("release", ids=htcondor_ids(job_ids), edits=edits)
 
     def negotiation_status(self, since_s: float) -> NegotiationStatus:
         answer = self._ask("negotiation", manager=self._manager, since_s=int(since_s))
-        refused, resting = frozenset(answer["refused"]), frozenset(answer["resting"])
-        return NegotiationStatus(answer["cycles_s"], refused, resting, answer["blocked_for_s"])
+        refused, resting = self._all(answer["refused"]), self._all(answer["resting"])
+        blocked_for_s = {
+            own: for_s for i, for_s in answer["blocked_for_s"].items() for own in self._ids(i)
+        }
+        return NegotiationStatus(answer["cycles_s"], refused, resting, blocked_for_s)
 
     def rematch(self, job_ids: Iterable[str]) -> None:
-        self._ask("rematch", ids=list(job_ids), subcode=REMATCHING)
+        self._ask("rematch", ids=htcondor_ids(job_ids), subcode=REMATCHING)
 
     def avoid(self, pilots: Iterable[str]) -> None:
         self._ask("edit", edits={AVOID: avoided(pilots)})
@@ -225,19 +257,30 @@ class CondorQueue:
         self._ask("edit", edits={PAUSED: str(paused).lower()})
 
     def let_start(self, job_ids: Iterable[str]) -> None:
-        self._ask("let_start", ids=list(job_ids), edits={PAUSED: "false"})
+        self._ask("let_start", ids=htcondor_ids(job_ids), edits={PAUSED: "false"})
 
     def keep_apart(self, *, apart: bool) -> None:
         self._ask("edit", edits={APART: str(apart).lower()})
 
     def held(self) -> dict[str, Event]:
         found = self._ask("held")
-        return {job_id: Event(EventKind.HELD, **why) for job_id, why in found.items()}
+        held = [(job_id, Event(EventKind.HELD, **why)) for job_id, why in found.items()]
+        return {own: event for each in held for own, event in self._expand(*each)}
 
     def ended(self, job_ids: Iterable[str]) -> dict[str, Event]:
-        past = self._ask("history", ids=list(job_ids), attributes=ATTRIBUTES)
+        wanted = set(job_ids)
+        past = self._ask("history", ids=htcondor_ids(wanted), attributes=ATTRIBUTES)
         seen = {job_id: job_snapshot(ad) for job_id, ad in past.items()}
-        return {job_id: ended(each) for job_id, each in seen.items() if each.over}
+        ends = {job_id: ended(each) for job_id, each in seen.items() if each.over}
+        # what came back shows the ends of the members of a bundle
+        bundles = {htcondor_id(each) for each in wanted if is_bundled(each)} - ends.keys()
+        ends |= {bundle: Event(EventKind.TERMINATED, 0.0) for bundle in bundles}
+        expanded = [pair for each in ends.items() for pair in self._expand(*each)]
+        return {own: event for own, event in expanded if own in wanted}
+
+    def _expand(self, job_id: str, event: Event) -> list[tuple[str, Event]]:
+        """Return the events of jobs that follow from an event of a job of HTCondor."""
+        return self._bundles.expand(job_id, event, self._bundle_folders.take)
 
     def missed_events(self) -> bool:
         return False

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..common.names import SAFE_NAME, safe_name, safe_offer
 from ..errors import InputError
 from ..jobs.access_point import Submission
+from ..jobs.state.bundles import text_of
 from ..journal.run_folder import JOB_LOG
 from ..model.identity import RunIdentity
 from ..model.memory_balance import CORES_KEPT_S, weight
@@ -23,6 +24,9 @@ INPUT_FOLDER = "osgpilot-in"
 OUTPUT_FOLDER = "osgpilot-out"
 JOB_OUTPUT = "output"
 JOB_FILE = "osgpilot-job"
+BUNDLE = "bundle-"
+"""Prefix of the folder of a bundle beside those of jobs, before the key of its first job."""
+
 SHELL = "/bin/bash"
 
 JOB_LEASE_S = 600
@@ -205,20 +209,24 @@ def describe(
 ) -> dict[str, str]:
     """Return the submit description of `submission`; variables of single jobs are in `items`.
 
-    Job folders are `run_folder/jobs/KEY`. The whole folder `osgpilot-out` is transferred back,
-    also after a failure, so that a failing rule never puts its job on hold. `common_images` is True
-    if the access point can send an image once for all jobs of a submission on one pilot;
+    Job folders are `run_folder/jobs/KEY`, those of bundles `run_folder/jobs/bundle-KEY`. The whole
+    folder `osgpilot-out` is transferred back, also after a failure, so that a failing rule never
+    puts its job on hold. `common_images` is True if the access point can send an image once for all
+    jobs of a submission on one pilot;
     with the `keeper_cluster` of its image, it does so for all submissions.
     """
     folder = plain_path(run_folder)
     request = submission.request
     shape = request.job_class.shape
+    runtime_s = request.job_class.runtime_s
+    needed_s = runtime_s + int(submission.bundle_s) if runtime_s else 0
+    own = f"jobs/{BUNDLE}$(OSGPilotFolder)" if submission.bundles else "jobs/$(OSGPilotKey)"
     description = {
         "universe": "vanilla",
         "executable": SHELL,
         "transfer_executable": "false",
         "arguments": JOB_FILE,
-        "initialdir": f"{folder}/jobs/$(OSGPilotKey)",
+        "initialdir": f"{folder}/{own}",
         "log": f"{folder}/{JOB_LOG}",
         "submit_event_user_notes": f"{NOTE}$(OSGPilotKey)",
         "output": JOB_OUTPUT,
@@ -230,7 +238,7 @@ def describe(
         "request_cpus": str(shape.cores),
         "request_memory": str(shape.memory_mb),
         "request_disk": f"{shape.disk_mb}MB",
-        "requirements": requirements(request.job_class.runtime_s, request.job_class.offers),
+        "requirements": requirements(needed_s, request.job_class.offers),
         f"My.{AVOID}": avoided(submission.avoid),
         f"My.{APART}": str(submission.apart).lower(),
         "job_lease_duration": str(JOB_LEASE_S),
@@ -320,8 +328,16 @@ def _container(request: Request, requirements: str, *, common: bool) -> dict[str
 
 def items(submission: Submission) -> list[dict[str, str]]:
     """Return the variables of each job. Raises `InputError` for a URL that could do harm."""
+    if submission.bundles:
+        return [
+            {"OSGPilotKey": text_of(keys), "OSGPilotFolder": keys[0], "OSGPilotUrls": ""}
+            for keys in submission.bundles
+        ]
     return [
-        {"OSGPilotKey": key, "OSGPilotUrls": "".join(map(_listed, submission.urls.get(key, ())))}
+        {
+            "OSGPilotKey": key,
+            "OSGPilotUrls": "".join(map(_listed, submission.urls.get(key, ()))),
+        }
         for key in submission.keys
     ]
 

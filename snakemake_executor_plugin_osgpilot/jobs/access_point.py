@@ -17,7 +17,8 @@ class Submission:
     or are gone but may still be in the collector; `urls` are inputs that the execution point
     fetches, by job key; `apart` is True if jobs that need much memory are spread over pilots, see
     `memory_balance.apart`, and `largest` the shape of the biggest pilot, if known. `kept_off` are
-    nodes or pilots on which these jobs failed before.
+    nodes or pilots on which these jobs failed before. With `bundles`, those of `keys` that run one
+    after the other as one job of HTCondor are together, for `bundle_s` as far as is known.
     """
 
     keys: tuple[str, ...]
@@ -27,15 +28,17 @@ class Submission:
     apart: bool = False
     largest: Shape | None = None
     kept_off: tuple[str, ...] = ()
+    bundles: tuple[tuple[str, ...], ...] = ()
+    bundle_s: float = 0.0
 
 
 class AccessPoint(Protocol):
-    """The queue of the access point. Every method raises `OutcomeUnknownError` or
-    `RejectedError`.
+    """The queue of the access point. Jobs are named by their ids (see `state.job_ids`). Every
+    method raises `OutcomeUnknownError` or `RejectedError`.
     """
 
     def submit(self, submission: Submission) -> dict[str, str]:
-        """Submit all jobs of `submission` or none; return job key → `cluster.proc`.
+        """Submit all jobs of `submission` or none; return job key → id (see `job_ids`).
 
         Also raises `QueueFullError`.
         """

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..errors import OutcomeUnknownError, QueueFullError, RejectedError
 from ..model.resources import JobClass, Request, Shape
@@ -43,6 +44,20 @@ class Unshared:
         return ask(queued, unsent, 0)
 
 
+class _Part(NamedTuple):
+    """Jobs to submit in one request, and places that failed them; in `bundles` if there are any."""
+
+    request: Request
+    keys: list[str]
+    kept_off: tuple[str, ...] = ()
+    bundles: Sequence[tuple[str, ...]] = ()
+
+    @property
+    def jobs(self) -> Sequence[tuple[str, ...]]:
+        """The keys in each job of HTCondor."""
+        return self.bundles or [(key,) for key in self.keys]
+
+
 class JobManager:
     """The jobs of a run at the access point; decisions about them are in `state`.
 
@@ -50,6 +65,7 @@ class JobManager:
     is never held during a request to the access point. `clear` removes the outputs of earlier
     attempts; `write` writes what jobs need that are submitted for the first time, and returns why
     others cannot be, by key.
+    With `all_now`, jobs do not wait here to be bundled when more is known of them.
     """
 
     def __init__(
@@ -57,11 +73,14 @@ class JobManager:
         journal: JobJournal | None = None, share: QueueQuota | None = None,
         clear: Callable[[Iterable[str]], object] = tuple,
         write: Callable[[Iterable[str]], Mapping[str, str]] = lambda keys: {},
+        *, all_now: bool = False,
     ) -> None:  # fmt: skip
         self._access_point = access_point
         self._journal = journal
         self._clear = clear
         self._write = write
+        self._all_now = all_now
+        self._later, self._enough_idle = 0, dict[str, int]()
         self._quota = share or Unshared()
         self._lock = threading.Lock()
         self._tracker = JobTracker(largest)
@@ -196,12 +215,12 @@ class JobManager:
         sent = 0
         try:
             while parts:
-                sent += self._send_part(*parts.pop(0))
+                sent += self._send_part(parts.pop(0))
         except QueueFullError:
             pass
         finally:
             with self._lock:
-                self._tracker.put_back(key for _, keys, _ in parts for key in keys)
+                self._tracker.put_back(key for part in parts for key in part.keys)
                 self._throttle.sent(self._tracker.unsent)
         return sent
 
@@ -250,6 +269,10 @@ class JobManager:
         """
         with self._lock:
             self._tracker.pilot_ended(pilot, at_s, vanished=vanished)
+
+    def set_shapes(self, shapes: Iterable[Shape]) -> None:
+        """Set the shapes of the pilots that there are, by which short jobs are bundled."""
+        self._tracker.shapes = tuple(shapes)
 
     @property
     def suspects(self) -> Collection[str]:
@@ -308,25 +331,57 @@ class JobManager:
         """Force-remove jobs awaiting confirmation from a vanished pilot."""
         self._access_point.force_remove(None)
 
-    def _parts(self) -> list[tuple[Request, list[str], tuple[str, ...]]]:
-        """Return the submissions to make now: request, keys, and places that failed these jobs."""
+    def _parts(self) -> list[_Part]:
+        """Return the submissions to make now."""
         tracker = self._tracker
         unsent = tracker.sendable
         # asked even without jobs to submit, so that other runs may use the room
         room = self._quota.room(tracker.queued, unsent, self._throttle.room)
-        if not (room and unsent):
+        if not (room and unsent) or self._all_wait():
             return []
+        taken = tracker.take_unsent(room)
+        later = [key for keys in taken.values() for key in keys]
+        try:
+            parts, later = self._split(taken)
+        finally:
+            # in an error here, nothing is lost
+            tracker.put_first(later)
+        now = Counter(tracker[keys[0]].rule for part in parts for keys in part.jobs)
+        waiting = {tracker[key].rule for key in later}
+        self._later, self._enough_idle = len(later), {r: tracker.idle(r) + now[r] for r in waiting}
+        return parts
+
+    def _split(self, taken: Mapping[Request, list[str]]) -> tuple[list[_Part], list[str]]:
+        """Return the submissions of the jobs in `taken`, and the jobs that wait for now."""
+        tracker = self._tracker
+        alone: dict[Request, list[str]] = {}
+        bundled: list[_Part] = []
+        later: list[str] = []
+        for request, keys in taken.items():
+            jobs, waiting = tracker.split(request, keys, all_now=self._all_now)
+            later += waiting
+            alone[request] = [own[0] for own in jobs if len(own) == 1]
+            if bundles := [own for own in jobs if len(own) > 1]:
+                bundled.append(_Part(request, [key for own in bundles for key in own], (), bundles))
         parts: dict[tuple[int, tuple[str, ...]], list[str]] = {}
-        batches = self._throttle.batches(tracker.take_unsent(room))
+        batches = self._throttle.batches(alone)
         for number, (_, keys) in enumerate(batches):
             for key in keys:
                 parts.setdefault((number, tracker.kept_off(key)), []).append(key)
-        return [(batches[number][0], keys, off) for (number, off), keys in parts.items()]
+        singles = [_Part(batches[number][0], keys, off) for (number, off), keys in parts.items()]
+        return singles + bundled, later
 
-    def _send_part(self, request: Request, keys: list[str], kept_off: tuple[str, ...]) -> int:
+    def _all_wait(self) -> bool:
+        """Return True if nothing but jobs that wait here is left, and enough others are idle."""
         tracker = self._tracker
+        return tracker.unsent == self._later > 0 and all(
+            2 * tracker.idle(rule) > idle for rule, idle in self._enough_idle.items()
+        )
+
+    def _send_part(self, part: _Part) -> int:
+        tracker, request = self._tracker, part.request
         with self._lock:
-            jobs = tracker.begin_submission(keys)
+            jobs = tracker.begin_submission(part.keys)
         unfit = self._write(job.key for job in jobs)
         with self._lock:
             for key, why in unfit.items():
@@ -336,11 +391,14 @@ class JobManager:
         keys = [job.key for job in jobs]
         urls = {job.key: job.urls for job in jobs if job.urls}
         more = tracker.avoided_pilots, urls, tracker.apart, tracker.largest
-        submission = Submission(tuple(keys), request, *more, kept_off)
+        submission = Submission(tuple(keys), request, *more, part.kept_off)
+        if part.bundles:
+            target_s = max(job.bundle_s for job in jobs)
+            submission = _bundled(submission, part.bundles, target_s)
         try:
             if self._journal:
                 self._journal.intend(keys)
-            self._clear(job.key for job in jobs if job.failed_attempts)
+            self._clear(job.key for job in jobs if job.failed_attempts or tracker.left_bundle(job))
             ids = self._access_point.submit(submission)
         except QueueFullError as full:
             with self._lock:
@@ -358,3 +416,12 @@ class JobManager:
             if self._journal:
                 self._journal.submitted(ids)
         return len(ids)
+
+
+def _bundled(
+    submission: Submission, bundles: Iterable[tuple[str, ...]], bundle_s: float
+) -> Submission:
+    """Return a submission of bundles, without members that are not to be submitted any more."""
+    keys = set(submission.keys)
+    left = (tuple(key for key in bundle if key in keys) for bundle in bundles)
+    return replace(submission, bundles=tuple(filter(None, left)), bundle_s=bundle_s)

@@ -62,7 +62,7 @@ class Rematcher:
     def _rematch(self, now_s: float) -> None:
         capacity = self.capacity
         with self._lock:
-            jobs = self._tracker.waiting_in(capacity.spans.keys())
+            jobs = self._tracker.unmatched_in(capacity.spans.keys())
         known_s = min(now_s, capacity.looked_s, self._access_point.complete_until_s)
         since_s = overdue(jobs, capacity, self._counts, known_s)
         if not since_s:

@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from ..common.failure_text import summary
 from ..htcondor.submit_description import JOB_OUTPUT
+from ..jobs.state.job_ids import htcondor_id
 from ..slurm.commands import LOG
 from .entities import Job
 from .replay import ReplayedRun
@@ -34,7 +35,11 @@ def logs_of(name: str, replayed: ReplayedRun) -> list[Log]:
             )
             for p in pilots
         ]
-    jobs = [job for job in replayed.jobs.values() if name in (job.job_id, job.key, *job.names)]
+    jobs = [
+        job
+        for job in replayed.jobs.values()
+        if name in (job.job_id, htcondor_id(job.job_id), job.key, *job.names)
+    ]
     return [_of_job(job, replayed) for job in jobs[-1:]]
 
 

@@ -230,6 +230,8 @@ def _assemble(
         share,
         partial(clear_returned, folder),
         unwritten.write,
+        # what waits here would not run without this process
+        all_now=options.on_exit == "detach",
     )
     scaling = Autoscaler(fleet, guarded, clock, policy, plan, share, earlier_core_s)
     book = LeaseKeeper(folder, seat, queue, fleet, clock, journal.record_pilots)

@@ -233,6 +233,7 @@ class RunController:
         self._attempt("write the record", self._book.write)
 
     def _send(self) -> None:
+        self._queue.set_shapes(pilot.shape for pilot in self._fleet.live)
         if self._queue.send():
             self._look_soon = True
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from ..errors import OsgpilotError, OutcomeUnknownError
+from ..htcondor.bundle_folder import STATUS
 from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE, JOB_OUTPUT
 from ..jobs.manager import JobManager
 from ..jobs.state.job import Job
@@ -142,5 +143,6 @@ def clear_returned(folder: RunFolder, keys: Iterable[str]) -> None:
     """Remove the outputs of earlier attempts before jobs are resubmitted."""
     for key in keys:
         empty(folder.job(key))
-        with suppress(OSError):
-            (folder.job(key) / JOB_OUTPUT).unlink()
+        for name in (JOB_OUTPUT, STATUS):
+            with suppress(OSError):
+                (folder.job(key) / name).unlink()

@@ -19,6 +19,7 @@ from ..runtime_image.environment import PATH
 from ..runtime_image.probe import lacks, lacks_module
 from . import direct
 from .apptainer_args import environment_of
+from .bundle_target import target_s
 from .container_image import NO_IMAGE, Image, Images, base_of
 from .cwl import is_cwl
 from .early_values import resources_of
@@ -126,6 +127,7 @@ class Preparer:
     def _check(self, job: SingleJob) -> None:
         """Raise `InputError` if something that all jobs of this rule need is missing."""
         direct.check_values(job, self.traffic)
+        target_s(job, 0.0)
         if has_body(job.rule):
             self._bodies.check(job.rule, rewriter_of(job, self.traffic))
         if job.group is not None and self._environment(job):

@@ -17,6 +17,7 @@ DEFAULTS_MB = {"mem_mb": 2000, "disk_mb": 2000}
 
 HINT, PROJECT, SHARING = "ospool", "osg_project", "osgpilot_pilot_sharing"
 PARTITION, PILOT_CORES = "osgpilot_partition", "osgpilot_pilot_cores"
+BUNDLE = "osgpilot_bundle"
 IMAGE, RUNTIME_IMAGE = "container_image", "osgpilot_runtime_image"
 GPU, GPU_MODEL, GPU_MANUFACTURER = "gpu", "gpu_model", "gpu_manufacturer"
 
@@ -117,6 +118,12 @@ RESOURCES = (
         "cores of the pilots on which alone this rule's jobs run",
         "whole number",
         "any",
+    ),
+    Resource(
+        BUNDLE,
+        "seconds that a [bundle](../concepts/bundles.md) of this rule's short jobs should take",
+        'number, `"auto"` or `"off"`',
+        "`osgpilot-bundle`",
     ),
     Resource(
         RUNTIME_IMAGE,

@@ -32,7 +32,10 @@ from snakemake_executor_plugin_osgpilot.pilots.requests import SiteRequests
 from snakemake_executor_plugin_osgpilot.slurm.cluster import reach
 
 PROJECT = "TestProject"
-KIND = "compute/4c"
+KIND, CORES = "compute/4c", 4
+NAP_S = 0.5
+"""What a job takes, unless a benchmark says otherwise."""
+
 SAID, BARE_LOG = "said", "jobs.log"
 RUNTIME_IMAGE = "/opt/sif/runtime.sif"
 
@@ -42,7 +45,7 @@ rule all:
 
 rule nap:
     output: "out/{{n}}"
-    shell: "sleep 0.5; touch {{output}}"
+    shell: "sleep {nap_s}; touch {{output}}"
 """
 
 SCRIPT_SNAKEFILE = """
@@ -142,7 +145,9 @@ _OSGPILOT = (
     *("--default-resources", "mem_mb=512", "disk_mb=100"),
 )
 
-DIRECT = Contender("direct", _OSGPILOT, _OSGPILOT_LOG, _SUBMIT_EVENT)
+_ALONE = ("--osgpilot-bundle", "off")
+DIRECT = Contender("direct", (*_OSGPILOT, *_ALONE), _OSGPILOT_LOG, _SUBMIT_EVENT)
+BUNDLED = Contender("bundled", _OSGPILOT, _OSGPILOT_LOG, _SUBMIT_EVENT)
 PYTHON_SCRIPT = Contender("script", _OSGPILOT, _OSGPILOT_LOG, _SUBMIT_EVENT, has_script=True)
 PLUGIN_HTCONDOR = Contender(
     "plugin_htcondor",
@@ -180,12 +185,14 @@ OTHER_PLUGINS = (PLUGIN_HTCONDOR, PLUGIN_SLURM)
 """They start Snakemake once more for each job."""
 
 
-def prepare(folder: Path, jobs: int, *, has_script: bool = False) -> RunIdentity:
+def prepare(
+    folder: Path, jobs: int, *, has_script: bool = False, nap_s: float = NAP_S
+) -> RunIdentity:
     """Write the workflow into a new folder; return the names under which its pilots run."""
     folder.mkdir()
     (folder / "site.yaml").write_text(yaml.safe_dump(SITE))
     snakefile = SCRIPT_SNAKEFILE if has_script else SNAKEFILE
-    (folder / "Snakefile").write_text(snakefile.format(jobs=jobs, image=JOB_IMAGE))
+    (folder / "Snakefile").write_text(snakefile.format(jobs=jobs, image=JOB_IMAGE, nap_s=nap_s))
     (folder / "nap.py").write_text(SCRIPT.format(output="snakemake.output[0]"))
     (folder / "wrapper.sh").write_text(WRAPPER)
     (folder / "wrapper.sh").chmod(0o755)
@@ -206,11 +213,13 @@ def pilots(folder: Path, seat: RunIdentity, count: int) -> Iterator[None]:
         fleet.end()
 
 
-def submit_bare(folder: Path, seat: RunIdentity, jobs: int, *, has_script: bool = False) -> None:
+def submit_bare(
+    folder: Path, seat: RunIdentity, jobs: int, *, has_script: bool = False, nap_s: float = NAP_S
+) -> None:
     """Submit the same jobs by hand, in one transaction; they log to `jobs.log`."""
     script = folder / "by_hand"
     by_python = "#!/usr/bin/env python3\n" + SCRIPT.format(output="'result'")
-    script.write_text(by_python if has_script else "#!/bin/bash\nsleep 0.5; touch result\n")
+    script.write_text(by_python if has_script else f"#!/bin/bash\nsleep {nap_s}; touch result\n")
     (folder / "out").mkdir()
     description = {
         "executable": str(script),

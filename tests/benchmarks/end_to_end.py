@@ -16,7 +16,10 @@ from pathlib import Path
 
 from contenders import (
     BARE_LOG,
+    BUNDLED,
+    CORES,
     DIRECT,
+    NAP_S,
     OTHER_PLUGINS,
     PYTHON_SCRIPT,
     SAID,
@@ -31,12 +34,14 @@ PATIENCE_S = 900
 _TERMINATED, _HELD = "\n005 (", "\n012 ("
 
 
-def bare(folder: Path, jobs: int, pilot_count: int, *, has_script: bool = False) -> float:
+def bare(
+    folder: Path, jobs: int, pilot_count: int, *, has_script: bool = False, nap_s: float = NAP_S
+) -> float:
     """Return the seconds HTCondor takes for the same jobs on the same pilots."""
-    seat = prepare(folder, jobs)
+    seat = prepare(folder, jobs, nap_s=nap_s)
     ended, held = (Count(folder, BARE_LOG, text) for text in (_TERMINATED, _HELD))
     begun = time.monotonic()
-    submit_bare(folder, seat, jobs, has_script=has_script)
+    submit_bare(folder, seat, jobs, has_script=has_script, nap_s=nap_s)
     with pilots(folder, seat, pilot_count):
         while ended() < jobs:
             assert not held(), (folder / BARE_LOG).read_text()[-2000:]
@@ -47,9 +52,11 @@ def bare(folder: Path, jobs: int, pilot_count: int, *, has_script: bool = False)
     return spent_s
 
 
-def by_snakemake(contender: Contender, folder: Path, jobs: int, pilot_count: int) -> float:
+def by_snakemake(
+    contender: Contender, folder: Path, jobs: int, pilot_count: int, *, nap_s: float = NAP_S
+) -> float:
     """Return the seconds a whole call of Snakemake takes."""
-    seat = prepare(folder, jobs, has_script=contender.has_script)
+    seat = prepare(folder, jobs, has_script=contender.has_script, nap_s=nap_s)
     begun = time.monotonic()
     with pilots(folder, seat, pilot_count) if contender.needs_pilots else nullcontext():
         status = contender.start(folder, seat, pilot_count).wait(PATIENCE_S)
@@ -90,11 +97,16 @@ def main() -> None:
         if arguments.only_script:
             return
         bare_s = seconds(f"bare_htcondor_{arguments.jobs}_jobs", arguments.jobs)
-        ours = ratio_to(bare_s, "osgpilot", arguments.jobs, DIRECT)
+        alone = ratio_to(bare_s, "osgpilot_without_bundles", arguments.jobs, DIRECT)
+        ours = ratio_to(bare_s, "osgpilot", arguments.jobs, BUNDLED)
+        ideal_s = NAP_S * arguments.jobs / (CORES * arguments.pilots)
+        to_ideal = ours * bare_s / ideal_s
         bare_s = seconds(f"bare_htcondor_{slow}_jobs", slow)
         ratios = {each.name: ratio_to(bare_s, each.name, slow, each) for each in OTHER_PLUGINS}
     for name, ratio in ratios.items():
         print(f"end-to-end ratio_{name} {ratio:.2f}")
+    print(f"end-to-end ratio_to_bare_htcondor_without_bundles {alone:.2f}")
+    print(f"end-to-end ratio_to_ideal {to_ideal:.2f}")
     print(f"end-to-end ratio_to_bare_htcondor {ours:.2f}")
 
 

@@ -81,8 +81,9 @@ def test_a_draining_pilot_starts_no_job_finishes_its_own_and_leaves(
 ):
     workflow.write_site(SITE_AT[pace])
     workflow.snakefile(SNAKEFILE.replace("SHARED", str(shared)))
+    alone = ("--osgpilot-bundle", "off")
     process = workflow.start(
-        "--osgpilot-shared-prefixes", str(shared), "--osgpilot-max-pilots", "1"
+        "--osgpilot-shared-prefixes", str(shared), "--osgpilot-max-pilots", "1", *alone
     )
     until(lambda: (shared / "keep").exists(), "the job that stays", PATIENCE_S)
     (allocation,) = (line.split()[0] for line in pilots_in_slurm())

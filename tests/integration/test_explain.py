@@ -53,6 +53,7 @@ def test_whatever_waits_is_explained_with_the_next_step(workflow):
     blockers = [tool(*BLOCK).strip() for _ in range(4)]
     until(lambda: sum("RUNNING" in line for line in pilots_in_slurm()) >= 2, "full nodes")
     limits = ("--osgpilot-max-core-hours", "5", "--osgpilot-cost-weight", "0", "--keep-going")
+    limits += ("--osgpilot-bundle", "off")
     process = workflow.start(*limits)
 
     # a pilot waits in Slurm's queue

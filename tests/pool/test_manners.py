@@ -102,7 +102,7 @@ def limits(pool: Pool) -> Iterator[object]:
 
 def test_a_full_access_point_makes_jobs_wait_and_not_fail(pool: Pool, limits):
     limits("MAX_JOBS_PER_OWNER = 6\nMAX_JOBS_PER_SUBMISSION = 4\n")
-    status, said = end(Run(pool, "alice", "full", 12).start())
+    status, said = end(Run(pool, "alice", "full", 12).start("--osgpilot-bundle", "off"))
     assert status == 0, said
     assert said.count("the access point accepts no more jobs of yours") == 1
     assert said.count("the access point has room for all jobs again") <= 1

@@ -39,6 +39,7 @@ class EventKind(Enum):
     DISCONNECTED = "disconnected"
     RECONNECTED = "reconnected"
     IMAGE_SENT = "image sent"
+    APART = "apart"
 
 
 class Usage(NamedTuple):
@@ -74,8 +75,9 @@ class Event:
     and `subcode` are HoldReasonCode and HoldReasonSubCode, and with EVICTED those or the codes of a
     vacate (VACATE_CODES and above). IMAGE_SENT is of a process that is no job, in the cluster of
     one. `machine` is the pilot's name in HTCondor and comes with EXECUTE and DISCONNECTED; failures
-    have it in the text, see `place`. `excused` is True if an attempt ended and nothing is known to
-    have failed: the access point itself may have been down.
+    have it in the text, see `place`. APART means that a job has to be resubmitted without the
+    bundle that it was in, see `bundles`. `excused` is True if an attempt ended and nothing is known
+    to have failed: the access point itself may have been down.
     """
 
     kind: EventKind

@@ -7,6 +7,7 @@ from enum import Enum
 
 from ...model.resources import JobClass, Request, Shape
 from .events import NO_USAGE, Event, EventKind, Usage
+from .job_ids import is_bundled, is_lead
 
 
 class JobState(Enum):
@@ -60,7 +61,8 @@ class Job:
     is the execution time over all attempts, `started_s` the start of the current one, `used_mb` the
     most memory seen in use. `since_s` is the time of the last change of state, None without an
     event; `slot` is the HTCondor slot, `usage` the resources used, known at the end. `incomplete`
-    is True if it ended, but its outputs could not be used.
+    is True if it ended, but its outputs could not be used. `bundle_s` is the time that a bundle
+    with it should take, 0 if it runs alone.
     """
 
     key: str
@@ -85,11 +87,22 @@ class Job:
     usage: Usage = NO_USAGE
     identity: str = ""
     incomplete: bool = False
+    bundle_s: float = 0.0
 
     @property
     def job_class(self) -> JobClass:
         """The class that scaling counts it in."""
         return self.request.job_class
+
+    @property
+    def is_bundled(self) -> bool:
+        """True if it is a member of a bundle at the access point."""
+        return is_bundled(self.job_id)
+
+    @property
+    def is_next(self) -> bool:
+        """True if it is idle in the queue, and no other job comes first in its bundle."""
+        return self.state is JobState.WAITING and is_lead(self.job_id)
 
     @property
     def over(self) -> bool:
@@ -118,9 +131,9 @@ class Job:
         return replace(self, failed_attempts=(*self.failed_attempts, attempt))
 
     def prepared(self) -> Job:
-        """Return this job as before its submission."""
+        """Return this job as before its submission; from now on it runs alone."""
         blank = replace(self, state=JobState.PREPARED, job_id="", exit_status=None, ended_s=None)
-        return replace(blank, since_s=None, usage=NO_USAGE)
+        return replace(blank, since_s=None, usage=NO_USAGE, bundle_s=0.0)
 
     def prepared_again(self, text: str) -> Job:
         """Return this job as before its submission, with one more failed attempt."""
@@ -151,6 +164,7 @@ _UNCHANGED = (
     EventKind.DISCONNECTED,
     EventKind.RECONNECTED,
     EventKind.IMAGE_SENT,
+    EventKind.APART,
 )
 """Events that do not change the state of a job."""
 

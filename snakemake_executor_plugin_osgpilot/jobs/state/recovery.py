@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 
 from ...model.resources import JobClass, Request
 from .avoidance import Place
+from .bundles import interrupts
 from .events import Event, EventKind
 from .job import Job, JobState
+from .job_ids import is_bundled
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ Decision = Submit | Adopt | Replace
 
 NOT_SUBMITTED = "Snakemake was stopped before it was submitted"
 REMOVED = "it was removed from the queue"
+APART = "the bundle that it was in was interrupted"
 UNREPORTED = "it is not in the queue, and neither event log nor history has its end"
 CHANGED = "its command, inputs or resources have changed"
 INCOMPLETE = "its folder is not complete"
@@ -150,7 +153,7 @@ def leftover(
         if end is EventKind.TERMINATED or (end is None and entry.key in found):
             kept[entry.identity] = _with_id(entry, job_id)
         elif end is not None:
-            gone[entry.identity] = REMOVED
+            gone[entry.identity] = APART if end is EventKind.APART else REMOVED
         else:
             gone[entry.identity] = UNREPORTED if job_id else NOT_SUBMITTED
     used = {entry.key for entry in kept.values()}
@@ -168,9 +171,14 @@ def _by_log(
         if event.kind is EventKind.SUBMIT and event.key:
             ids[event.key] = job_id
             ends.pop(job_id, None)
-        elif event.kind in (EventKind.TERMINATED, EventKind.ABORTED):
-            ends.setdefault(job_id, event.kind)
+        elif event.kind in (EventKind.TERMINATED, EventKind.ABORTED) or _apart(job_id, event):
+            apart = _apart(job_id, event)
+            ends.setdefault(job_id, EventKind.APART if apart else event.kind)
     return ids, ends
+
+
+def _apart(job_id: str, event: Event) -> bool:
+    return is_bundled(job_id) and interrupts(event)
 
 
 def decide(

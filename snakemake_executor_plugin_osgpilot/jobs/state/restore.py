@@ -13,10 +13,10 @@ from .tracker import JobTracker
 def restore(tracker: JobTracker, left: Leftover, events: Iterable[tuple[str, Event]]) -> None:
     """Restore what is left of a previous session and replay the event log."""
     events = list(events)
-    tracker.remove_orphans(left.orphans)
     for past in left.past:
         tracker.remember(past)
     tracker.follow(left.jobs)
+    tracker.remove_orphans(left.orphans)
     _restore_failed_places(tracker, left, events)
     for job_id, event in events:
         tracker.replay(job_id, event)

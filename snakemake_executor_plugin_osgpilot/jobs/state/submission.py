@@ -54,6 +54,10 @@ class SubmitQueue:
         self.unsent = without(unsent, taken)
         return taken
 
+    def put_first(self, keys: Iterable[str]) -> None:
+        """Put jobs that were taken, and wait for now, before the others."""
+        self.unsent[:0] = keys
+
     def sending(self, keys: Iterable[str]) -> list[str]:
         """Return those of these jobs that are still to be submitted, and mark them in doubt."""
         now = [key for key in keys if self._is_prepared(key)]

@@ -76,10 +76,11 @@ class JobTable:
 
     By pilot: `served` has the time of the first job start, `started` that of the latest one,
     `nodes` the node, `outcomes` the ends of jobs; `judged` is True if they are evaluated.
-    `failed_on` has the places on which a job failed, by identity. `runtimes_s` are runtimes of jobs
-    that succeeded, `changes` each job as of its last change of state; readers empty both. `span_s`
-    has the times of the first and the last event of a job, `retries` counts the jobs that were
-    submitted again after a failure.
+    By rule: `idle` counts the jobs of HTCondor that wait in the queue, `rule_started_s` has the
+    latest start of a job. `failed_on` has the places on which a job failed, by identity.
+    `runtimes_s` are runtimes of jobs that succeeded, `changes` each job as of its last change of
+    state; readers empty both. `span_s` has the times of the first and the last event of a job,
+    `retries` counts the jobs that were submitted again after a failure.
     """
 
     def __init__(self) -> None:
@@ -88,6 +89,8 @@ class JobTable:
         self.waiting: Counter[JobClass] = Counter()
         self.queued: Counter[Request] = Counter()
         self.executing: dict[str, Job] = {}
+        self.idle: Counter[str] = Counter()
+        self.rule_started_s: dict[str, float] = {}
         self.rules: defaultdict[str, RuleSums] = defaultdict(RuleSums)
         self.served: dict[str, float] = {}
         self.started: dict[str, float] = {}
@@ -106,6 +109,9 @@ class JobTable:
 
     def __contains__(self, key: str) -> bool:
         return key in self._jobs
+
+    def get(self, key: str) -> Job | None:
+        return self._jobs.get(key)
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self._jobs.values())
@@ -153,6 +159,8 @@ class JobTable:
             latest_s = self.started.get(job.pilot, 0.0)
             self.started[job.pilot] = max(latest_s, job.started_s or 0.0)
             self.nodes[job.pilot] = job.node
+            latest_s = self.rule_started_s.get(job.rule, 0.0)
+            self.rule_started_s[job.rule] = max(latest_s, job.started_s or 0.0)
             self.rules[job.rule].allocations.add(job.allocation_id)
         return job
 
@@ -218,6 +226,8 @@ class JobTable:
         self._states[job.state] += by
         if job.state in QUEUED:
             _add(self.queued, job.request, by)
+        if job.is_next:
+            self.idle[job.rule] += by
         if job.waits:
             _add(self.waiting, job.job_class, by)
         elif job.state is JobState.RUNNING:

@@ -10,11 +10,13 @@ from itertools import islice
 
 from ...model import memory_balance as balance
 from ...model.resources import UNBOUNDED, JobClass, Request, Shape
-from . import hold_policy
+from . import bundling, hold_policy
 from .avoidance import Place, kept_off
 from .black_holes import black_holes
+from .bundles import interrupts
 from .events import Event, EventKind, ImageSent
 from .job import Job, JobState, apply_event
+from .job_ids import htcondor_id
 from .lost_pilots import CutOff, LostPilots
 from .pilot_failures import PilotStartFailures
 from .recovery import Past
@@ -36,7 +38,9 @@ class JobTracker:
     reason. Internally, `_removals` are failed jobs and `_withdrawals` jobs to resubmit, keys by job
     id, until the access point has removed them (without a key: of a previous session).
     `_rematching` are ids of jobs that are on a temporary hold, `_machines` pilots by HTCondor's
-    name for them, `_trial` ids of jobs that may start although the limiter is on.
+    name for them, `_trial` ids of jobs that may start although the limiter is on. `_keys_in` has
+    the keys of the jobs in each bundle, and of the first one in each cluster, `_apart` those that
+    left one. `shapes` are those of the pilots that there are.
     """
 
     def __init__(self, largest: Shape) -> None:
@@ -58,6 +62,10 @@ class JobTracker:
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
         self._images_sent: list[tuple[str, float]] = []
         self._machines: dict[str, str] = {}
+        self._keys_in: defaultdict[str, list[str]] = defaultdict(list)
+        self._apart: set[str] = set()
+        self.shapes: tuple[Shape, ...] = ()
+        self._now_s = 0.0
         self._trial: set[str] = set()
         self._trial_due = self._repeat_pause = False
 
@@ -111,6 +119,11 @@ class JobTracker:
         if not self._table.waiting.keys() & set(classes):
             return []
         return [job for job in self._table if job.waits and job.job_class in classes]
+
+    def unmatched_in(self, classes: Collection[JobClass]) -> list[Job]:
+        """Return the waiting jobs of these classes that have no pilot yet."""
+        matched = self._lost_pilots.matched
+        return [job for job in self.waiting_in(classes) if job.job_id not in matched]
 
     def is_known(self, job_id: str) -> bool:
         """Return True if the job has or had this id at the access point."""
@@ -190,6 +203,52 @@ class JobTracker:
         """
         return self._submit_queue.take(room)
 
+    def split(
+        self, request: Request, keys: Iterable[str], *, all_now: bool
+    ) -> tuple[list[tuple[str, ...]], list[str]]:
+        """Return these jobs of one request each by itself or in bundles, to be submitted now, and
+        those that wait for now.
+        """
+        parts: list[tuple[str, ...]] = []
+        by_rule: defaultdict[tuple[str, float], list[str]] = defaultdict(list)
+        for key in keys:
+            job = self._table[key]
+            if job.bundle_s and job.identity not in self._table.failed_on:
+                by_rule[job.rule, job.bundle_s].append(key)
+            else:
+                parts.append((key,))
+        later: list[str] = []
+        slots = sum(shape.holds(request.job_class.shape) for shape in self.shapes)
+        slots = max(1, slots or self.largest.holds(request.job_class.shape))
+        for (rule, target_s), own in by_rule.items():
+            past = self._past(rule, request.job_class.shape.cores, target_s)
+            now = bundling.split(own, past, slots, target_s, all_now=all_now)
+            parts += now
+            later += own[sum(map(len, now)) :]
+        return parts, later
+
+    def _past(self, rule: str, cores: int, target_s: float) -> bundling.Past:
+        """Return what is known of the jobs of a rule now."""
+        sums = self._table.rules[rule]
+        spent_s, running = sums.past_core_s / cores, 0
+        for job in self._table.executing.values():
+            if job.rule == rule:
+                age_s = max(0.0, self._now_s - (job.started_s or self._now_s))
+                # one in a bundle has taken part of that only, or it is long
+                spent_s += max(0.0, age_s - target_s) if job.is_bundled else age_s
+                running += not job.is_bundled
+        since_s = self._now_s - self._table.rule_started_s.get(rule, float("-inf"))
+        idle = self._table.idle[rule]
+        return bundling.Past(sums.done + sums.failed, spent_s, running, idle, since_s)
+
+    def idle(self, rule: str) -> int:
+        """Return how many jobs of HTCondor of a rule wait in the queue."""
+        return self._table.idle[rule]
+
+    def put_first(self, keys: Iterable[str]) -> None:
+        """Return jobs that wait for now to the list of unsent jobs."""
+        self._submit_queue.put_first(keys)
+
     def put_back(self, keys: Iterable[str]) -> None:
         """Return jobs that were taken and not tried to the list of unsent jobs."""
         self._submit_queue.unsent += keys
@@ -199,6 +258,10 @@ class JobTracker:
         `submitted`, `not_sent` or `settle`.
         """
         return [self._table[key] for key in self._submit_queue.sending(keys)]
+
+    def left_bundle(self, job: Job) -> bool:
+        """Return True if a job was in a bundle, of which results may have come back since."""
+        return job.key in self._apart
 
     @property
     def avoided_pilots(self) -> tuple[str, ...]:
@@ -214,7 +277,7 @@ class JobTracker:
         """Record the ids of jobs in the queue, by key."""
         self._submit_queue.answered(ids)
         for key, job_id in ids.items():
-            self._key_by_id[job_id] = key
+            self._note_id(job_id, key)
             job = replace(self._table[key], job_id=job_id)
             if job.over:
                 self._removals[job_id] = key
@@ -264,11 +327,13 @@ class JobTracker:
         if jobs:
             self._submit_queue.forget_settings()
         for job in jobs:
-            self._key_by_id[self._table.put(job).job_id] = job.key
+            self._note_id(self._table.put(job).job_id, job.key)
 
     def remove_orphans(self, job_ids: Iterable[str]) -> None:
         """Have jobs of a previous session removed that are of no use."""
-        self._removals |= dict.fromkeys(job_ids, "")
+        for job_id in job_ids:
+            self._removals[job_id] = ""
+            self._break_up(job_id)
 
     def replay(self, job_id: str, event: Event) -> None:
         """Apply an event of a previous session, perhaps of a job that is not tracked any more."""
@@ -302,6 +367,7 @@ class JobTracker:
         del self._key_by_id[old.job_id]
         self._release_schedule.drop(old_key)
         self._withdrawals[old.job_id] = job.key
+        self._break_up(old.job_id)
 
     # --- events ---
 
@@ -324,7 +390,16 @@ class JobTracker:
         self._rematching.discard(job_id)
         if event.kind is EventKind.MATCHED:
             self._lost_pilots.matched[job_id] = event.pilot
-            return
+        elif before.is_bundled and interrupts(event):
+            self._record_start(job_id, event)
+            self._table.mark(event.at_s)
+            self._take_apart(before, event.at_s)
+        else:
+            self._change(before, job_id, event)
+
+    def _change(self, before: Job, job_id: str, event: Event) -> None:
+        """Apply an event that may change the state of a job."""
+        key = before.key
         if event.kind is not EventKind.USAGE:
             self._lost_pilots.matched.pop(job_id, None)
         # if the pilot of the job is known, the end of that pilot counts instead
@@ -349,12 +424,12 @@ class JobTracker:
         taken, self._images_sent = self._images_sent, []
         found = []
         for process, at_s in taken:
-            key = self._key_by_id.get(f"{process.partition('.')[0]}.0")
-            if key is None:
+            keys = self._keys_in.get(process.partition(".")[0])
+            if not keys:
                 # the answer to the submission is still to come
                 self._images_sent.append((process, at_s))
             else:
-                image = self._table[key].request.container_image
+                image = self._table[keys[0]].request.container_image
                 found.append(ImageSent(process, at_s, image))
         return found
 
@@ -409,6 +484,7 @@ class JobTracker:
 
     def limit_starts(self, now_s: float) -> None:
         """Rest pilots on which starts fail; start trial jobs while starts are suspended."""
+        self._now_s = now_s
         lost, failures = self._lost_pilots, self._start_failures
         lost.rest(failures.resting(now_s))
         if bad := {p: why for p, why in failures.bad().items() if p not in self.suspects}:
@@ -536,6 +612,7 @@ class JobTracker:
         # no attempt failed
         self._table.put(replace(job.prepared(), request=alone))
         self._withdrawals[job.job_id] = job.key
+        self._break_up(job.job_id)
 
     def run_again(self, key: str, why: str) -> bool:
         """Resubmit a job that ended without result; return False once the retry limit is reached.
@@ -569,6 +646,7 @@ class JobTracker:
         self._table.put(replace(job, state=JobState.REMOVED, text=why))
         if job.job_id:
             self._removals[job.job_id] = job.key
+            self._break_up(job.job_id)
         elif (
             job.key not in self._submit_queue.in_doubt and job.key not in self._withdrawals.values()
         ):
@@ -596,6 +674,32 @@ class JobTracker:
         if failure := hold_policy.exhausted(job):
             self.fail(job, failure.why)
 
+    def _note_id(self, job_id: str, key: str) -> None:
+        self._key_by_id[job_id] = key
+        bundle = htcondor_id(job_id)
+        if bundle != job_id:
+            self._keys_in[bundle].append(key)
+        self._keys_in.setdefault(job_id.partition(".")[0], [key])
+
+    def _break_up(self, job_id: str) -> None:
+        """Take the other jobs out of the bundle that a job leaves."""
+        bundle = htcondor_id(job_id)
+        if bundle == job_id:
+            return
+        for key in self._keys_in.get(bundle, ()):
+            job = self._table.get(key)
+            if job and not job.over and htcondor_id(job.job_id) == bundle != job.job_id:
+                self._take_apart(job, self._now_s)
+
+    def _take_apart(self, job: Job, at_s: float) -> None:
+        """Resubmit a member of a bundle alone; no attempt of it failed."""
+        self._lost_pilots.matched.pop(job.job_id, None)
+        stopped = job.stopped(at_s) if job.state is JobState.RUNNING else job
+        self._table.put(stopped.prepared())
+        self._apart.add(job.key)
+        self._withdrawals[job.job_id] = job.key
+        self.notify(job, "did not end in their bundle; they run one by one")
+
     def _requeue_waiting(self, job_id: str, at_s: float) -> None:
         # it may have left the run, or have another id, since this one was noted
         if self.is_in(job_id, JobState.WAITING):
@@ -609,6 +713,7 @@ class JobTracker:
             return
         self._table.put(again)
         self._withdrawals[job.job_id] = job.key
+        self._break_up(job.job_id)
         self.notify(job, f"was lost {again.failed_attempts[-1].place}; running it again")
 
     def _resend_or_report(self, keys: Iterable[str]) -> None:

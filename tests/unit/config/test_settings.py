@@ -33,6 +33,7 @@ GIVEN = {
     "max_core_hours": ("12.5", 12.5),
     "max_queued": ("500", 500),
     "cost_weight": ("0.8", 0.8),
+    "bundle": ("30", "30"),
     "offload": ("never", "never"),
     "fallback": ("local", "local"),
 }
@@ -150,6 +151,8 @@ def test_value_of_wrong_type_is_refused_by_name(read, capsys, name, text, why, e
         *(("max_core_hours", text, "a number above 0") for text in ("0", "-1", "nan", "inf")),
         *(("cost_weight", text, "it goes from 0 to 1") for text in ("-0.1", "1.1", "nan")),
         ("shared_prefixes", "data", "give absolute paths"),
+        *(("bundle", text, "it can be auto, off, or seconds")
+          for text in ("maybe", "-1", "nan", "1e9")),
     ],
 )  # fmt: skip
 def test_number_out_of_range_is_refused_with_the_range(read, name, text, allowed):

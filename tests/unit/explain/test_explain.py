@@ -349,3 +349,24 @@ def test_a_job_is_found_by_output_and_snakemake_number():
 def test_the_memory_that_the_rule_names_is_beside_the_request(rule_memory_mb, asked):
     (found,) = explain("12.3", run(job(rule_memory_mb=rule_memory_mb)))
     assert found.lines[0].endswith(asked)
+
+
+def bundle(lead_state):
+    first = job(lead_state, key="000001", job_id="12.3/0", starts=lead_state == "running")
+    return run(
+        first, job(key="000002", job_id="12.3/1"), job(key="000003", job_id="12.3/2"), pilot()
+    )
+
+
+def test_a_job_that_waits_in_a_running_bundle_is_said_to():
+    (found,) = explain("000002", bundle("running"))
+    assert "HTCondor job 12.3 in a bundle with 2 others" in found.lines[0]
+    assert "its bundle runs in Slurm job 7 on n1" in found.lines[1]
+    assert "come back when it ends" in found.next_step
+
+
+def test_a_bundle_that_waits_is_explained_as_a_job_of_htcondor():
+    (found,) = explain("000002", bundle("waiting"))
+    assert "can run it now" in found.lines[-1]
+    (found,) = explain("12.3", bundle("waiting"))
+    assert "HTCondor job 12.3 in a bundle" in found.lines[0]
