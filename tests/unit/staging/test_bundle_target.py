@@ -1,5 +1,6 @@
 """Who may be in a bundle, and how long one should take."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +26,7 @@ def job(**resources):
 
 
 def draft(request=PLAIN, **payload):
-    return Payload((), "bash", (), (), (), **payload), request
+    return replace(Payload((), "bash", (), (), ()), **payload), request
 
 
 @pytest.mark.parametrize(
