@@ -641,9 +641,11 @@ rule made:
     assert images(conda) == []
 
 
-def test_an_environment_is_made_in_a_pilot_once_although_snakemake_was_killed(
-    workflow: Workflow, served: str, web: WebServer, conda: Path, builder: Path, without_conda
-):
+@pytest.mark.parametrize("killed", ["Snakemake", "pilot"])
+def test_an_environment_is_made_in_a_pilot_once_whatever_is_killed(
+    workflow: Workflow, served: str, web: WebServer, conda: Path, builder: Path, without_conda,
+    killed: str,
+):  # fmt: skip
     folder = workflow.folder
     greeting(folder, served)
     workflow.snakefile("""
@@ -654,12 +656,18 @@ rule made:
 """)
     options = ["--sdm", "conda", "--nolock", "--osgpilot-conda-image", str(builder)]
     web.open.clear()
-    workflow.start(*options)
+    run = workflow.start(*options)
     until(lambda: web.begun, "the download to begin in a pilot")
-    workflow.stop()
+    if killed == "pilot":
+        (pilot,) = pilots_in_slurm()
+        subprocess.run(["scancel", pilot.split()[0]], check=True)
+        until(lambda: pilot not in pilots_in_slurm(), "the pilot to end")
+    else:
+        workflow.stop()
+        run = workflow.start(*options)
     assert images(conda) == []
     web.open.set()
-    assert workflow.run(*options) == 0, workflow.said
-    assert "resuming run" in workflow.said
+    assert run.wait(PATIENCE_S) == 0, workflow.said
+    assert ("resuming run" in workflow.said) == (killed == "Snakemake")
     assert (folder / "made").read_text() == "made\nwords 2.0\nand more\n"
     assert builds(workflow) == 1
