@@ -91,8 +91,11 @@ class CondaBuilds:
                 run.intake.note(job, identity, content)
             jobs[key] = job, build
         self.keys |= jobs.keys()
-        listed = [HandedOver(job, build.name) for job, build in jobs.values()]
-        run.chronicle.handed_over(listed)
+        # one file may be for several containers, and jobs of one label count as one and its retries
+        run.chronicle.handed_over(
+            HandedOver(job, f"{build.name} ({build.key})", (build.name,))
+            for job, build in jobs.values()
+        )
         run.intake.hand_over([job for job, _ in jobs.values()])
         run.controller.wake()
         return {key: build for key, (_, build) in jobs.items()}

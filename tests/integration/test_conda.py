@@ -541,7 +541,7 @@ def without_conda(conda: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 IN_PILOTS = """
 rule all:
-    input: "shell.txt", "wrapped/1.txt", "pinned.txt"
+    input: "shell.txt", "wrapped/1.txt", "pinned.txt", "contained.txt"
 
 rule by_shell:
     output: "shell.txt"
@@ -556,11 +556,17 @@ rule pinned:
     output: "pinned.txt"
     conda: "envs/pinned.yaml"
     shell: "cat $CONDA_PREFIX/share/words > {output}"
+
+rule contained:
+    output: "contained.txt"
+    container: "BUILDER"
+    conda: "envs/greet.yaml"
+    shell: "greet $GREETING > {output}; command -v conda >> {output}"
 """
 
 
-def prepare_for_pilots(workflow: Workflow, channel: str) -> None:
-    workflow.snakefile(IN_PILOTS)
+def prepare_for_pilots(workflow: Workflow, channel: str, builder: Path) -> None:
+    workflow.snakefile(IN_PILOTS.replace("BUILDER", str(builder)))
     greeting(workflow.folder, channel)
     text = f"channels: [{channel}, nodefaults]\ndependencies: "
     pin = f"@EXPLICIT\n{channel}/noarch/words-1.0-0.conda\n"
@@ -585,8 +591,8 @@ def test_pilots_make_the_environments_where_there_is_no_conda(
     workflow: Workflow, served: str, web: WebServer, conda: Path, builder: Path, without_conda
 ):
     folder = workflow.folder
-    prepare_for_pilots(workflow, served)
-    options = ["--sdm", "conda", "--osgpilot-conda-image", str(builder)]
+    prepare_for_pilots(workflow, served, builder)
+    options = ["--sdm", "conda", "apptainer", "--osgpilot-conda-image", str(builder)]
     argv = ["osgpilot", "plan", "--", *workflow.argv(*options)[3:]]
     plan = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=120)
     line = "conda environment envs/greet.yaml of by_shell: to be made in a pilot"
@@ -596,11 +602,12 @@ def test_pilots_make_the_environments_where_there_is_no_conda(
         "shell.txt": "activated\nwords 2.0\nand more\n",
         "wrapped/1.txt": "1 activated linked\nwords of the package\n",
         "pinned.txt": "words 1.0\n",
+        "contained.txt": "activated\nwords 2.0\nand more\n/usr/local/bin/conda\n",
     }
     assert {name: (folder / name).read_text() for name in expected} == expected
-    assert builds(workflow) == 3
+    assert builds(workflow) == 4
     assert not list(folder.glob(".snakemake/conda/*"))
-    assert len(images(conda)) == 3
+    assert len(images(conda)) == 4
 
     for name in expected:
         (folder / name).unlink()

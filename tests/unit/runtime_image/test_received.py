@@ -134,7 +134,7 @@ def test_a_header_that_announces_much_is_not_read(tmp_path):
     file = tmp_path / "environment.tar.gz"
     with gzip.open(file, "wb") as written:
         written.write(header.tobuf(tarfile.USTAR_FORMAT) + b"x" * 1024)
-    with pytest.raises(DamagedArchiveError):
+    with pytest.raises(DamagedArchiveError, match="announces 4294967296 bytes"):
         unpack(file, tmp_path / "to")
 
 

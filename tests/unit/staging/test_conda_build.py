@@ -27,6 +27,7 @@ mkdir -p "$prefix/bin" "$prefix/conda-meta" "$prefix/etc/conda/activate.d" "$pre
 echo 'export ACTIVE=activated' > "$prefix/etc/conda/activate.d/x.sh"
 cat "$file" > "$prefix/conda-meta/history"
 ln -s tool "$prefix/bin/link"
+: > "$prefix/share/$file"
 ! grep -q unsolvable "$file" || { echo "no solution" >&2; exit 1; }
 """
 
@@ -104,7 +105,9 @@ def test_without_the_pinned_packages_the_file_counts(run):
     done = run("conda", pins=b"unsolvable\n")
     assert done.returncode == 0
     assert "no solution" in done.stderr
-    assert content(done.archive)["conda-meta/history"] == b"dependencies: [x]\n"
+    made = content(done.archive)
+    assert made["conda-meta/history"] == b"dependencies: [x]\n"
+    assert "share/environment.pin.txt" not in made, "of the first try"
 
 
 @pytest.mark.parametrize(
