@@ -76,7 +76,8 @@ trap 'rm -rf -- "$prefix" "$packages"' EXIT
 rm -rf -- "$prefix" "$packages"
 [ ! -e "$prefix" ] && [ ! -L "$prefix" ] || fail "$prefix is taken by others on this node"
 # beside the environment, so that files are linked and not copied
-export CONDA_PKGS_DIRS=$packages MAMBA_ROOT_PREFIX=$packages/mamba CONDA_CHANNEL_PRIORITY=strict
+export CONDA_PKGS_DIRS=$packages MAMBA_ROOT_PREFIX=$packages/mamba
+export CONDA_CHANNEL_PRIORITY=strict MAMBA_CHANNEL_PRIORITY=strict
 # its programs run with the glibc of the machine on which the image is made
 [ -z "$glibc" ] || export CONDA_OVERRIDE_GLIBC=$glibc
 for front_end in conda micromamba mamba none; do
