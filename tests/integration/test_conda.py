@@ -656,10 +656,21 @@ def test_an_environment_is_made_in_a_pilot_once_whatever_is_killed(
     folder = workflow.folder
     greeting(folder, served)
     workflow.snakefile("""
+def after(wildcards):
+    with open(checkpoints.first.get().output[0]) as file:
+        return expand("{n}.txt", n=file.read().split())
+
+rule all:
+    input: after
+
+checkpoint first:
+    output: "first"
+    shell: "echo 1 2 3 > {output}"
+
 rule made:
-    output: "made"
+    output: "{n}.txt"
     conda: "envs/greet.yaml"
-    shell: "greet made > {output}"
+    shell: "greet {wildcards.n} > {output}"
 """)
     options = ["--sdm", "conda", "--nolock", "--osgpilot-conda-image", str(builder)]
     web.open.clear()
@@ -676,5 +687,6 @@ rule made:
     web.open.set()
     assert run.wait(PATIENCE_S) == 0, workflow.said
     assert ("resuming run" in workflow.said) == (killed == "Snakemake")
-    assert (folder / "made").read_text() == "made\nwords 2.0\nand more\n"
+    for number in "123":
+        assert (folder / f"{number}.txt").read_text() == f"{number}\nwords 2.0\nand more\n"
     assert builds(workflow) == 1
