@@ -107,7 +107,7 @@ def _software(software: PlannedSoftware) -> str:
     elif software.is_made:
         state = f"made ({software.size_mb:,} MB), to be packed at the start"
     else:
-        state = "to be made and packed at the start"
+        state = f"to be made {'in a pilot ' if software.by_job else ''}and packed at the start"
     return f"conda environment {software.name} of {', '.join(software.rules)}: {state}"
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import ast
 import io
 import pickle
+import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -545,6 +547,25 @@ def conda_environment(job: Any) -> Any:
     return job.conda_env_spec.get_conda_env(
         workflow, container_img=image, cleanup=settings.conda_cleanup_pkgs
     )
+
+
+def need_no_conda(environment: Any = None) -> None:
+    """Let Snakemake do without the conda of this machine, or without that in the container of an
+    environment, which it asks for its version and platform, also before local rules.
+
+    Puts one of our own into `Conda.instances` of `snakemake.deployment.conda`, where it keeps what
+    conda answered (9.27.1). If that changes, conda has to be here.
+    """
+    from snakemake.deployment.conda import Conda
+
+    container = environment and environment._container_img
+    if container in Conda.instances or (not container and shutil.which("conda")):
+        return
+    machine = platform.machine()
+    kind = {"x86_64": "linux-64"}.get(machine, f"linux-{machine}")
+    known = {"container_img": container, "info": {}, "platform": kind, "prefix_path": "/"}
+    Conda.instances[container] = object.__new__(Conda)
+    vars(Conda.instances[container]).update(known)
 
 
 def create_conda_environment(environment: Any) -> str:

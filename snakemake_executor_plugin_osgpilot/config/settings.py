@@ -84,6 +84,16 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
             "environment of Snakemake here, packed once]",
         ),
     )
+    conda_image: Optional[str] = field(
+        default=None,
+        metadata=_metadata(
+            "IMAGE",
+            "Container image with conda, micromamba or mamba (a SIF file or an image that HTCondor "
+            "can fetch). With it, a job in a pilot makes each environment of `--sdm conda` that "
+            "has a file, and this machine needs no conda. [default: the conda of this machine "
+            "makes them]",
+        ),
+    )
     shared_prefixes: List[str] = field(
         default=None,  # type: ignore[arg-type]
         metadata=_metadata(

@@ -20,7 +20,7 @@ from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 
 from ..common.log_output import attached, labelled
 from ..common.redact import Redactor
-from ..common.snakemake_compat import WorkflowProxy, keep_groups_apart
+from ..common.snakemake_compat import WorkflowProxy, keep_groups_apart, need_no_conda
 from ..common.snakemake_types import AnyJob, Executor, SnakemakeLogger, Workflow
 from ..config.project import choose
 from ..config.sites import load_all, of_plain_jobs, project_of, site_files
@@ -69,6 +69,8 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             self._logs.enter_context(attached(SnakemakeHandler(snakemake_logger, self.redact)))
             self._logs.enter_context(hidden_errors_shown(workflow, self.redact))
             keep_groups_apart(workflow.dag)
+            if workflow.executor_settings.conda_image:
+                need_no_conda()
             self._routes = self._find_routes()
             self._decide_routes()
             split_groups(workflow.dag, self._runs_in_ospool)

@@ -45,6 +45,7 @@ from ..staging.s3_keys import KeyFiles
 from ..staging.software import Software
 from ..staging.transfer_policy import traffic_of
 from ..staging.usage import spent
+from .conda_builds import CondaBuilds
 from .dag_dependencies import JobDependencies
 from .dag_lookahead import Lookahead
 from .in_flight import InFlight
@@ -90,6 +91,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._active: dict[str, SubmittedJobInfo] = {}
         self._preparer: Preparer | None = None
         self._ended: dict[AnyJob, tuple[str, float]] = {}
+        self._builds: CondaBuilds | None = None
         self._closed = False
         self._put_off: dict[str, Job] = {}
         self._in_flight = InFlight()
@@ -131,7 +133,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             run,
             environment,
             self._environment_image,
-            self._software(),
+            self._software,
         )
         try:
             preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))
@@ -143,9 +145,11 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         """Return an image with the Python environment of this process."""
         return str(make_environment(logger.info))
 
-    def _software(self) -> Software:
-        """Return what makes the conda environments of rules."""
-        return Software(logger.info)
+    def _software(self, images: Images) -> Software:
+        """Return what makes the conda environments of rules; `images` finds container images."""
+        self._builds = CondaBuilds(self._run, self.redact, images.find)
+        builder_image = self.workflow.executor_settings.conda_image or ""
+        return Software(logger.info, True, builder_image, self._builds.make)
 
     def run_jobs(self, jobs: Iterable[AnyJob]) -> None:
         """Prepare jobs and pass them to the queue."""
@@ -257,6 +261,8 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         failed = {}
         over = self._put_off | self._late.due(self._run.clock.now_s()) | self._run.queue.over()
         self._put_off = {}
+        if self._builds:
+            over = {key: job for key, job in over.items() if key not in self._builds.keys}
         for key, job in over.items():
             if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
                 failed[key] = (info, text)
@@ -390,12 +396,12 @@ def make_preparer(
     run: Run,
     environment: Mapping[str, str],
     environment_image: Callable[[], str],
-    software: Software,
+    software: Callable[[Images], Software],
 ) -> Preparer:
     """Return the preparer of jobs for `run`.
 
     `environment` are the variables that jobs need, `environment_image` returns an image with the
-    Python environment; `software` makes conda environments.
+    Python environment; `software` what makes conda environments.
     """
     settings = workflow.executor_settings
     # as HTCondor reads it
@@ -403,6 +409,13 @@ def make_preparer(
     shared = workflow.storage_settings.shared_fs_usage
     traffic = traffic_of(settings, shared, signs=run.access_point.signs)
     of_storage = workflow.spawned_job_args_factory.get_storage_provider_envvars()
+    images = Images(
+        run.workdir,
+        logger.info,
+        run.access_point.image_way,
+        traffic.shared_prefixes,
+        folder / "images",
+    )
     return Preparer(
         workflow,
         settings.runtime_image or "",
@@ -410,16 +423,10 @@ def make_preparer(
         run.workdir,
         environment,
         traffic,
-        Images(
-            run.workdir,
-            logger.info,
-            run.access_point.image_way,
-            traffic.shared_prefixes,
-            folder / "images",
-        ),
+        images,
         Requests(run.scaling.policy, logger.info, logger.warning),
         KeyFiles(RunFolder(folder).keys),
         frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
         environment_image,
-        software,
+        software(images),
     )

@@ -60,7 +60,7 @@ class PlannedSoftware:
     """A conda environment and the rules that use it.
 
     `image` is the file with it, of `size_mb`; empty if it has to be packed, or to be made before
-    unless it `is_made`.
+    unless it `is_made`, `by_job` if a pilot makes it.
     """
 
     name: str
@@ -68,6 +68,7 @@ class PlannedSoftware:
     image: str
     size_mb: int
     is_made: bool
+    by_job: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from ..routing.rules import SAMPLE_MAX
 from ..runtime_image.conda import Environment, Packed
 from ..runtime_image.environment import Python
 from ..runtime_image.environment import find as find_environment
+from ..staging.container_image import Images
 from ..staging.payload import Payload, members
 from ..staging.preparer import Preparer
 from ..staging.software import Software
@@ -63,9 +64,10 @@ class Sampler(OSPoolExecutor):
         """Return the image with the Python environment if a run has made it, else none."""
         return str(find_environment(Python.of_this_process()) or "")
 
-    def _software(self) -> Software:
+    def _software(self, images: Images) -> Software:
         """Return what finds the conda environments that a run has made."""
-        return Software(lambda text: None, making=False)
+        builder_image = self.workflow.executor_settings.conda_image or ""
+        return Software(lambda text: None, making=False, builder_image=builder_image)
 
     def class_of(self, job: AnyJob) -> JobClass | None:
         """Return the request of a job that is not ready yet."""
@@ -111,6 +113,7 @@ class Sampler(OSPoolExecutor):
                 str(packed.path) if packed else "",
                 -(-(packed.path.stat().st_size if packed else environment.size) // _MB),
                 bool(environment.size),
+                environment.by_job,
             )
             for (environment, packed), names in sorted(rules.items(), key=_name_of_software)
         )

@@ -87,9 +87,14 @@ def prune(unused_s: float) -> Iterator[Cached]:
 
 
 def _forget() -> None:
-    """Remove notes about environments that are neither in an image nor in their folder."""
+    """Remove what jobs sent of environments that no image has, and notes about environments that
+    are neither in an image nor in their folder.
+    """
     packed = {made.key for each in cached() for made in each.environments}
+    for folder in images().glob("built-*"):
+        if folder.name.removeprefix("built-") not in packed:
+            shutil.rmtree(folder, ignore_errors=True)
     for note in images().glob("environment-*.json"):
         known = conda.found(note.stem.removeprefix("environment-"))
-        if known is None or not (known.key in packed or conda.is_there(Path(known.prefix))):
+        if known is None or not (known.key in packed or conda.is_there(known.folder)):
             note.unlink(missing_ok=True)

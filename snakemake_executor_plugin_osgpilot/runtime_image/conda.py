@@ -9,18 +9,22 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..common.atomic_write import write_atomically
-from ..common.cache_folder import key_of
+from ..common.cache_folder import key_of, locked
+from ..common.printable import one_line
 from ..errors import MissingPrerequisiteError
 from .environment import PATH as PYTHON_PATH
 from .environment import Python, contents
-from .packing import HIDDEN, Entries, Recipe, Wanted, images, minimal, packed, system
+from .packing import HIDDEN, Entries, Recipe, Wanted, explained, images, minimal, packed, system
+from .received import DamagedArchiveError, unpack
 
 FORMAT = 1
 """Changes when images of another content have to be made for the same environments."""
@@ -42,7 +46,8 @@ class Environment:
     """An environment that was made: `key` stands for its content, `prefix` is the path it is for.
 
     `name` is for messages, `active` what conda calls it. `programs` are those in its folder `bin`,
-    `variables` what its activation sets. `key` is empty for one that an image has already.
+    `variables` what its activation sets. `key` is empty for one that an image has already. One
+    `by_job` was made by a job in a pilot: its files are in the cache, and not at its prefix.
     """
 
     key: str
@@ -52,6 +57,12 @@ class Environment:
     programs: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     size: int = 0
+    by_job: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are on this machine."""
+        return received_folder(self.key) / _FILES if self.by_job else Path(self.prefix)
 
     @property
     def place(self) -> str:
@@ -93,18 +104,59 @@ def seen(key: str, prefix: Path, name: str, active: str = "") -> Environment:
     """
     if not is_there(prefix):
         raise MissingPrerequisiteError(f"there is no environment of conda at {prefix}")
-    files = [each for each in entries(prefix, "").values() if isinstance(each, Path)]
-    made = Environment(
-        key,
-        str(prefix),
-        name,
-        active or str(prefix),
-        tuple(sorted(path.name for path in (prefix / "bin").glob("*"))),
-        tuple(_variables(prefix)),
-        sum(each.stat().st_size for each in files),
+    return _noted(Environment(key, str(prefix), name, active or str(prefix)))
+
+
+def _noted(made: Environment) -> Environment:
+    """Return an environment with what its files say of it, and note it."""
+    found, programs = contents_of(made, ""), "/bin/"
+    files = [each for each in found.values() if isinstance(each, Path)]
+    direct = (path.removeprefix(programs) for path in found if path.startswith(programs))
+    made = replace(
+        made,
+        programs=tuple(sorted(name for name in direct if "/" not in name)),
+        variables=tuple(_variables(made.folder)),
+        size=sum(each.stat().st_size for each in files),
     )
-    _write(_note(key), json.dumps(asdict(made)))
+    _write(_note(made.key), json.dumps(asdict(made)))
     return made
+
+
+_FILES, _LINKS = "files", "links.json"
+
+
+def received_folder(key: str) -> Path:
+    """Return where the environment `key` is if a job made it."""
+    return images() / f"built-{key}"
+
+
+def prefix_for(key: str) -> str:
+    """Return where a job makes the environment `key`: a place that each container has."""
+    return f"/tmp/osgpilot-conda-{key}"
+
+
+def received(key: str, archive: Path, name: str) -> Environment:
+    """Return the environment `key` of which a job sent the files in `archive`, and note it.
+
+    Its links are kept as a list: none of them is made or followed on this machine. Raises
+    `MissingPrerequisiteError` if this is no environment or there is no room.
+    """
+    what, folder = f"the conda environment {name}", received_folder(key)
+    with explained(images(), what), locked(images() / ".lock"):
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=images()))
+        try:
+            links = unpack(archive, part / _FILES)
+            (part / _LINKS).write_text(json.dumps(links))
+            shutil.rmtree(folder, ignore_errors=True)
+            part.rename(folder)
+        except DamagedArchiveError as error:
+            raise MissingPrerequisiteError(
+                f"what came back as {what} cannot be used: {one_line(str(error))}"
+            ) from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    prefix = prefix_for(key)
+    return _noted(Environment(key, prefix, name, prefix, by_job=True))
 
 
 def is_there(prefix: Path) -> bool:
@@ -149,8 +201,17 @@ def fingerprint(prefix: Path) -> str:
     return key_of(str(prefix), stats)
 
 
-def entries(prefix: Path, at: str) -> Entries:
+def contents_of(environment: Environment, at: str) -> Entries:
     """Return what an environment contains, for the place `at` of an image."""
+    found = entries(environment.folder, at)
+    if environment.by_job:
+        links: dict[str, str] = json.loads((environment.folder.parent / _LINKS).read_text())
+        found |= {f"{at}/{path}": target for path, target in links.items()}
+    return found
+
+
+def entries(prefix: Path, at: str) -> Entries:
+    """Return what the folder of an environment contains, for the place `at` of an image."""
     files: Entries = {at: None} if at else {}
     for folder, folders, names in os.walk(prefix):
         if folder == str(prefix):
@@ -231,8 +292,12 @@ def make(
     )
 
     def recipe() -> Recipe:
-        there = [each if is_there(Path(each.prefix)) else again(each) for each in environments]
+        there = [each if is_there(each.folder) else again(each) for each in environments]
         noted = {"environments": list(map(asdict, there)), "base": base}
+        for each in there:
+            if each.by_job:
+                # shows when it was last used
+                os.utime(received_folder(each.key))
         # before the image: without that, it counts for nothing
         _write(target.with_suffix(".json"), json.dumps(noted))
         on = "" if base == WITH_PYTHON else base
@@ -259,8 +324,7 @@ def _content(environments: Sequence[Environment], base: str) -> Entries:
     elif not base:
         content = minimal()
     for each in environments:
-        prefix = Path(each.prefix)
-        content |= entries(prefix, each.place)
+        content |= contents_of(each, each.place)
         if not is_hidden(each.prefix):
             content[each.prefix] = each.place
     return content

@@ -14,7 +14,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,22 +105,25 @@ def packed(
     Raises `MissingPrerequisiteError` if it cannot be made.
     """
     waits = f"another process is packing an image: waiting for it before packing {wanted.what}"
-    try:
-        with locked(image.parent / ".lock", before_waiting=lambda: say(waits)):
-            if not image.exists():
-                _clean(image.parent)
-                _make(image, wanted, recipe(), say)
-            # shows when it was last used
-            os.utime(image)
-    except OSError as error:
-        raise MissingPrerequisiteError(_trouble(error, image.parent, wanted.what)) from error
+    lock = locked(image.parent / ".lock", before_waiting=lambda: say(waits))
+    with explained(image.parent, wanted.what), lock:
+        if not image.exists():
+            _clean(image.parent)
+            _make(image, wanted, recipe(), say)
+        # shows when it was last used
+        os.utime(image)
     return image
 
 
-def _trouble(error: OSError, folder: Path, what: str) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _no_space(folder, what)
-    return f"{what} cannot be packed in {folder}: {error}"
+@contextmanager
+def explained(folder: Path, what: str) -> Iterator[None]:
+    """Raise what goes wrong while `what` is written into `folder` as `MissingPrerequisiteError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MissingPrerequisiteError(_no_space(folder, what)) from error
+        raise MissingPrerequisiteError(f"{what} cannot be packed in {folder}: {error}") from error
 
 
 def _no_space(folder: Path, what: str) -> str:
@@ -135,13 +138,19 @@ def _clean(folder: Path) -> None:
     for path in folder.glob(".part-*"):
         # what it had started may still be writing
         shutil.rmtree(path, ignore_errors=True)
-    for path in (*folder.glob("python-*.sif"), *folder.glob("conda-*.sif")):
+    for path in (
+        *folder.glob("python-*.sif"),
+        *folder.glob("conda-*.sif"),
+        *folder.glob("built-*"),
+    ):
         if time.time() - path.stat().st_mtime > UNUSED_DAYS * 86400:
             remove(path)
 
 
 def remove(image: Path) -> None:
-    """Remove an image, and what is noted of it beside it."""
+    """Remove an image, and what is noted of it beside it; or a folder with an environment."""
+    if image.is_dir():
+        shutil.rmtree(image, ignore_errors=True)
     for path in image.parent.glob(f"{image.stem}.*"):
         path.unlink(missing_ok=True)
 

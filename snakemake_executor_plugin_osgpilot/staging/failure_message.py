@@ -39,7 +39,7 @@ def explain(error: Exception, job: Job, job_folder: Path, redact: Redactor) -> s
     return failure_text(redact(cause), where, redact(before), tail, advice)
 
 
-def output_tail(job_folder: Path, redact: Redactor) -> str:
+def output_tail(job_folder: Path, redact: Redactor, lines: int = TAIL_LINES) -> str:
     """Return the last lines of the job's output without secrets, empty if there are none."""
     try:
         with open_plain(job_folder / JOB_OUTPUT) as printed:
@@ -50,4 +50,4 @@ def output_tail(job_folder: Path, redact: Redactor) -> str:
         return ""
     # before lines are cut off: a secret may span several
     text = redact.tail(text) if cut else redact(text)
-    return "\n".join(text.splitlines()[-TAIL_LINES:])
+    return "\n".join(text.splitlines()[-lines:])

@@ -109,6 +109,8 @@ class Preparer:
 
     def _check_all(self, jobs: Iterable[SingleJob]) -> None:
         """Make what jobs need, and raise `InputError` if something is missing."""
+        jobs = list(jobs)
+        self.software.make_in_pilots(jobs)
         # all environments are made before the first is packed: a mistake in one is seen soon
         used = {(str(job.rule), self._environment(job)): job for job in jobs}
         missing: dict[str, None] = {}

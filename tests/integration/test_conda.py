@@ -516,3 +516,177 @@ rule made:
     why = f"reading from file {image}: (errno 2) No such file or directory"
     assert sum("an input could not be read on the access point" in line for line in failed) == jobs
     assert workflow.said.count(why) == jobs, workflow.said
+
+
+@pytest.fixture(scope="session")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image with conda."""
+    folder = tmp_path_factory.mktemp("builder")
+    unpack = ["apptainer", "build", "--sandbox", str(folder / "tree"), RUNTIME]
+    subprocess.run(unpack, check=True, capture_output=True)
+    program = install_conda(folder) / "conda"
+    (folder / "tree/usr/local/bin/conda").write_text(program.read_text())
+    pack = ["apptainer", "build", "--mksquashfs-args", "-comp gzip -Xcompression-level 1"]
+    image = folder / "builder.sif"
+    subprocess.run([*pack, str(image), str(folder / "tree")], check=True, capture_output=True)
+    return image
+
+
+@pytest.fixture
+def without_conda(conda: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This host without a program `conda`."""
+    found = os.environ["PATH"].split(":")
+    monkeypatch.setenv("PATH", ":".join(each for each in found if each != str(conda)))
+
+
+IN_PILOTS = """
+rule all:
+    input: "shell.txt", "wrapped/1.txt", "pinned.txt", "contained.txt"
+
+rule by_shell:
+    output: "shell.txt"
+    conda: "envs/greet.yaml"
+    shell: "greet $GREETING > {output}"
+
+rule by_wrapper:
+    output: "wrapped/{n}.txt"
+    wrapper: "file:wrappers/stamp"
+
+rule pinned:
+    output: "pinned.txt"
+    conda: "envs/pinned.yaml"
+    shell: "cat $CONDA_PREFIX/share/words > {output}"
+
+rule contained:
+    output: "contained.txt"
+    container: "BUILDER"
+    conda: "envs/greet.yaml"
+    shell: "greet $GREETING > {output}; command -v conda >> {output}"
+"""
+
+
+def prepare_for_pilots(workflow: Workflow, channel: str, builder: Path) -> None:
+    workflow.snakefile(IN_PILOTS.replace("BUILDER", str(builder)))
+    greeting(workflow.folder, channel)
+    text = f"channels: [{channel}, nodefaults]\ndependencies: "
+    pin = f"@EXPLICIT\n{channel}/noarch/words-1.0-0.conda\n"
+    write(
+        workflow.folder,
+        {
+            "wrappers/stamp/wrapper.py": FILES["wrappers/stamp/wrapper.py"],
+            "wrappers/stamp/environment.yaml": f"{text}[stamp=1.0, python=3.13]\n",
+            "envs/pinned.yaml": f"{text}[words]\n",
+            "envs/pinned.linux-64.pin.txt": pin,
+        },
+    )
+
+
+def builds(workflow: Workflow) -> int:
+    """Return how many jobs of the latest run made an environment."""
+    rule = workflow.record()["rules"].get("conda-environment")
+    return rule["done"] if rule else 0
+
+
+def test_pilots_make_the_environments_where_there_is_no_conda(
+    workflow: Workflow, served: str, web: WebServer, conda: Path, builder: Path, without_conda
+):
+    folder = workflow.folder
+    prepare_for_pilots(workflow, served, builder)
+    options = ["--sdm", "conda", "apptainer", "--osgpilot-conda-image", str(builder)]
+    argv = ["osgpilot", "plan", "--", *workflow.argv(*options)[3:]]
+    plan = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=120)
+    line = "conda environment envs/greet.yaml of by_shell: to be made in a pilot"
+    assert line in " ".join(plan.stdout.split()), plan.stderr
+    assert workflow.run(*options) == 0, workflow.said
+    expected = {
+        "shell.txt": "activated\nwords 2.0\nand more\n",
+        "wrapped/1.txt": "1 activated linked\nwords of the package\n",
+        "pinned.txt": "words 1.0\n",
+        "contained.txt": "activated\nwords 2.0\nand more\n/usr/local/bin/conda\n",
+    }
+    assert {name: (folder / name).read_text() for name in expected} == expected
+    assert builds(workflow) == 4
+    assert not list(folder.glob(".snakemake/conda/*"))
+    assert len(images(conda)) == 4
+
+    for name in expected:
+        (folder / name).unlink()
+    web.asked.clear()
+    assert workflow.run(*options) == 0, workflow.said
+    assert {name: (folder / name).read_text() for name in expected} == expected
+    assert builds(workflow) == 0
+    assert not web.asked
+
+
+def test_an_environment_that_a_pilot_cannot_make_is_named_before_any_rule_runs(
+    workflow: Workflow, served: str, conda: Path, builder: Path, without_conda
+):
+    text = f"channels: [{served}, nodefaults]\ndependencies: "
+    write(workflow.folder, {"envs/conflict.yaml": f"{text}[greet=1.2, words=1.0]\n"})
+    write(workflow.folder, {"envs/broken.yaml": f"{text}[greet=1.2\n"})
+    workflow.snakefile("""
+rule fine:
+    output: "fine"
+    shell: "true > {output}"
+
+rule made:
+    input: "fine"
+    output: "{name}.out"
+    conda: "envs/{name}.yaml"
+    shell: "true > {output}"
+""")
+    options = ["--sdm", "conda", "--osgpilot-conda-image", str(builder)]
+    for name, said in {"broken": "line", "conflict": "words"}.items():
+        assert workflow.run(*options, "--", f"{name}.out") != 0
+        line = f"rule made: its conda environment envs/{name}.yaml cannot be made: "
+        assert workflow.said.count(line) == 1, workflow.said
+        assert said in workflow.said.partition(line)[2]
+        assert ("in pilots" in workflow.said) == (name == "conflict")
+        assert not (workflow.folder / "fine").exists()
+        assert not jobs_in_queue()
+        assert not pilots_in_slurm()
+    assert images(conda) == []
+
+
+@pytest.mark.parametrize("killed", ["Snakemake", "pilot"])
+def test_an_environment_is_made_in_a_pilot_once_whatever_is_killed(
+    workflow: Workflow, served: str, web: WebServer, conda: Path, builder: Path, without_conda,
+    killed: str,
+):  # fmt: skip
+    folder = workflow.folder
+    greeting(folder, served)
+    workflow.snakefile("""
+def after(wildcards):
+    with open(checkpoints.first.get().output[0]) as file:
+        return expand("{n}.txt", n=file.read().split())
+
+rule all:
+    input: after
+
+checkpoint first:
+    output: "first"
+    shell: "echo 1 2 3 > {output}"
+
+rule made:
+    output: "{n}.txt"
+    conda: "envs/greet.yaml"
+    shell: "greet {wildcards.n} > {output}"
+""")
+    options = ["--sdm", "conda", "--nolock", "--osgpilot-conda-image", str(builder)]
+    web.open.clear()
+    run = workflow.start(*options)
+    until(lambda: web.begun, "the download to begin in a pilot")
+    if killed == "pilot":
+        (pilot,) = pilots_in_slurm()
+        subprocess.run(["scancel", pilot.split()[0]], check=True)
+        until(lambda: pilot not in pilots_in_slurm(), "the pilot to end")
+    else:
+        workflow.stop()
+        run = workflow.start(*options)
+    assert images(conda) == []
+    web.open.set()
+    assert run.wait(PATIENCE_S) == 0, workflow.said
+    assert ("resuming run" in workflow.said) == (killed == "Snakemake")
+    for number in "123":
+        assert (folder / f"{number}.txt").read_text() == f"{number}\nwords 2.0\nand more\n"
+    assert builds(workflow) == 1

@@ -2,13 +2,15 @@
 
 import ast
 import logging
+import os
 import threading
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 from snakemake.api import SnakemakeApi
+from snakemake.deployment.conda import Conda
 from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import (
     DAGSettings,
@@ -25,6 +27,7 @@ from snakemake_executor_plugin_osgpilot.common import snakemake_compat
 from snakemake_executor_plugin_osgpilot.common.snakemake_compat import (
     forget_running,
     keep_groups_apart,
+    need_no_conda,
     settings_given,
 )
 
@@ -286,3 +289,24 @@ class Again(str):
 
     __slots__ = ()
     scheduler_resources: ClassVar = {"_cores": 2}
+
+
+def test_snakemake_does_without_conda(monkeypatch):
+    monkeypatch.setattr(Conda, "instances", {})
+    monkeypatch.setenv("PATH", "/nowhere")
+    need_no_conda()
+    assert Conda(check=True).platform in ("linux-64", f"linux-{os.uname().machine}")
+    # a workflow asks before each local rule
+    assert Conda().prefix_path
+    image = PurePath("nowhere.sif")
+    need_no_conda(SimpleNamespace(_container_img=image))
+    assert Conda(container_img=image, check=True).platform == Conda().platform
+
+
+def test_the_conda_of_this_machine_is_asked_if_there_is_one(monkeypatch, tmp_path):
+    (tmp_path / "conda").write_text("#!/bin/sh\n")
+    (tmp_path / "conda").chmod(0o755)
+    monkeypatch.setattr(Conda, "instances", {})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    need_no_conda()
+    assert Conda.instances == {}

@@ -23,6 +23,7 @@ GIVEN = {
     "site": ("sites/mine.yaml", Path("sites/mine.yaml")),
     "access_point": ("ap.example.org", "ap.example.org"),
     "runtime_image": ("images/snakemake.sif", "images/snakemake.sif"),
+    "conda_image": ("images/conda.sif", "images/conda.sif"),
     "shared_prefixes": ("/data,/scratch", ["/data,/scratch"]),
     "url_schemes": ("osdf,s3", ["osdf,s3"]),
     "on_exit": ("detach", "detach"),

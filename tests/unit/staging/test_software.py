@@ -1,6 +1,8 @@
 """Environments of rules are made once, by Snakemake's own objects, and failures are explained."""
 
 import os
+import shutil
+import tarfile
 from pathlib import Path
 from subprocess import CalledProcessError
 from types import SimpleNamespace
@@ -22,7 +24,7 @@ class Env(SimpleNamespace):
         self._create = create
         super().__init__(
             name=None, dir=None, container_img_url=None, is_containerized=False,
-            _container_img=None,
+            _container_img=None, asks_conda=True,
             is_externally_managed=bool(given.get("name") or given.get("dir")),
             content_hash="hash", address=str(folder / "made"), file=File("envs/x.yaml"),
             conda=SimpleNamespace(info={}, prefix_path=str(folder / "base")),
@@ -150,3 +152,120 @@ def test_a_machine_without_conda_is_named(of, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="there is no conda on this machine to make it"):
         of(Env(tmp_path))
     assert not os.listdir(tmp_path)  # noqa: PTH208
+
+
+@pytest.fixture
+def in_pilots(tmp_path, monkeypatch):
+    """Returns what finds environments that pilots make, and the builds that they were asked for.
+
+    Each pilot answers with an archive, or with the error that is its content.
+    """
+    monkeypatch.setenv("OSGPILOT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr(module, "need_no_conda", lambda env: vars(env).update(asks_conda=False))
+    asked = []
+
+    def build(builds):
+        asked.append([each.key for each in builds])
+        for each in builds:
+            if b"unsolvable" in each.file:
+                raise InputError(f"no solution for {each.name} in {each.image}")
+            archive = tmp_path / "environment.tar.gz"
+            folder = tmp_path / f"made-{len(asked)}" / each.key
+            environment(folder)
+            with tarfile.open(archive, "w:gz") as made:
+                made.add(folder, ".")
+            yield each.key, archive
+
+    def look(envs, making=True):
+        monkeypatch.setattr(module, "conda_environment", lambda job: envs[job.conda_env_spec])
+        return Software(lambda text: None, making, "conda.sif", build)
+
+    return look, asked
+
+
+def defined(tmp_path, content=b"dependencies: [x]\n", **given):
+    return Env(tmp_path, content=content, content_pin=None, content_deploy=None, **given)
+
+
+def test_pilots_make_all_environments_at_once_and_one_time(in_pilots, tmp_path):
+    look, asked = in_pilots
+    envs = {name: defined(tmp_path, content_hash=name) for name in "abc"}
+    jobs = [job(name) for name in "abcabc"]
+    software = look(envs)
+    software.make_in_pilots(jobs)
+    made = {software.of(each).key for each in jobs}
+    assert (len(made), len(asked), len(asked[0])) == (3, 1, 3)
+    assert not any(env.created or env.asks_conda for env in envs.values())
+    # another run makes none
+    again = look(envs)
+    again.make_in_pilots(jobs)
+    assert {again.of(each).key for each in jobs} == made
+    assert len(asked) == 1
+
+
+def test_a_plan_starts_no_job_and_says_that_a_pilot_makes_it(in_pilots, tmp_path):
+    look, asked = in_pilots
+    software = look({"a": defined(tmp_path)}, making=False)
+    software.make_in_pilots([job("a")])
+    planned = software.of(job("a"))
+    assert (planned.by_job, planned.size, asked) == (True, 0, [])
+
+
+def test_a_file_that_is_broken_is_named_without_a_pilot(in_pilots, tmp_path):
+    look, asked = in_pilots
+    for content, said in (
+        (b"dependencies: [x\n", "line 2: "),
+        (b"- x\n", "it has no `key: value` lines"),
+        (b"\xff\n", "it is not YAML"),
+    ):
+        with pytest.raises(InputError) as failed:
+            look({"a": defined(tmp_path, content)}).make_in_pilots([job("a")])
+        what = "rule r: its conda environment envs/x.yaml cannot be made: "
+        assert str(failed.value).startswith(what + said)
+        assert "\n" not in str(failed.value)
+    assert asked == []
+
+
+def test_a_build_that_failed_is_not_repeated_for_each_job(in_pilots, tmp_path):
+    look, asked = in_pilots
+    software = look({"a": defined(tmp_path, b"dependencies: [unsolvable]")})
+    for _ in range(3):
+        with pytest.raises(InputError, match="no solution"):
+            software.of(job("a"))
+    assert len(asked) == 1
+
+
+def test_an_environment_for_a_container_is_made_in_that(in_pilots, tmp_path):
+    look, _ = in_pilots
+    env = defined(tmp_path, b"dependencies: [unsolvable]", container_img_url="own.sif")
+    with pytest.raises(InputError, match=r"no solution for envs/x.yaml in own\.sif"):
+        look({"a": env}).make_in_pilots([job("a", container="own.sif")])
+
+
+def test_environments_of_users_are_not_made_in_pilots(in_pilots, tmp_path):
+    look, asked = in_pilots
+    mine = tmp_path / "mine"
+    environment(mine)
+    software = look({"a": Env(tmp_path, dir=str(mine))})
+    software.make_in_pilots([job("a")])
+    assert software.of(job("a")).prefix == str(mine)
+    assert asked == []
+    with pytest.raises(InputError, match="there is no conda on this machine"):
+        look({"a": Env(tmp_path, name="known")}).of(job("a"))
+
+
+def test_an_environment_of_which_only_the_note_is_left_is_made_again(
+    in_pilots, tmp_path, monkeypatch
+):
+    look, asked = in_pilots
+    made = []
+    monkeypatch.setattr(conda, "make", lambda environments, *_: made.append(environments))
+    envs = {"a": defined(tmp_path)}
+    (first,) = (look(envs).of(job("a")),)
+    shutil.rmtree(first.folder.parent)
+    software = look(envs)
+    software.image([software.of(job("a"))], "")
+    assert len(asked) == 2
+    assert first.folder.is_dir()
+    assert made == [[first]]
