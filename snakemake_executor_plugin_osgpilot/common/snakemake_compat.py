@@ -431,6 +431,37 @@ def chooses_partitions(slurm_executor: Any) -> bool:
     return bool(getattr(slurm_executor, "_partitions", None))
 
 
+class Instead:
+    """An object of which some attributes, or values by name, are replaced."""
+
+    def __init__(self, original: Any, **own: Any) -> None:
+        vars(self).update(own)
+        self._original = original
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        own = vars(self)
+        return own[name] if name in own else self._original.get(name, default)
+
+
+def replace_resources(slurm_executor: type, replaced: Callable[[Any], Mapping[str, Any]]) -> None:
+    """Have the Slurm plugin request jobs with some resources `replaced`.
+
+    Replaces `get_submit_command` in the plugin's module, which makes the call of `sbatch` from a
+    job (2.8.0). If the plugin makes it otherwise, it requests the rule's own resources.
+    """
+    module: Any = sys.modules[slurm_executor.__module__]
+    original = module.get_submit_command
+
+    def get_submit_command(job: Any, *arguments: Any, **named: Any) -> Any:
+        seen = Instead(job, resources=Instead(job.resources, **replaced(job)))
+        return original(seen, *arguments, **named)
+
+    module.get_submit_command = get_submit_command
+
+
 def keep_groups_apart(dag: Any) -> None:
     """Have Snakemake leave groups alone once they are ready; call it before jobs are handed over.
 
