@@ -145,9 +145,9 @@ SHAPES = {
     ),
     "cloud": Shape(
         "SuspendProgram=/bin/true\nResumeProgram=/bin/true\nSuspendTime=300\n"
-        "PartitionName=cloud Nodes=ALL Default=YES MaxTime=2-0",
+        "PartitionName=cloud+spot Nodes=ALL Default=YES MaxTime=2-0",
         ("NodeName=c[1-2] CPUs=16 RealMemory=60000 State=CLOUD",),
-        ("  - name: cloud\n    cores: 16\n    memory_mb: 60000",),
+        ("  - name: cloud+spot\n    cores: 16\n    memory_mb: 60000",),
         refuses=("--cpus-per-task=17",),
     ),
     "parts-of-gpus": Shape(
@@ -231,6 +231,7 @@ SHAPES = {
         "PartitionName=b Nodes=x1 MinNodes=2\n"
         "PartitionName=debug Nodes=d1 Default=YES\n"
         "PartitionName=down Nodes=x2\n"
+        "PartitionName=elsewhere Nodes=d1,x1 AllocNodes=other\n"
         "PartitionName=main Nodes=m[1-3]",
         (
             "NodeName=x1 CPUs=4 RealMemory=16000",
@@ -243,6 +244,7 @@ SHAPES = {
             "# Not used: it takes jobs of a reservation alone; with one, add `reservation: NAME`.",
             "  # Not used: its jobs have at least 2 nodes, pilots have one.",
             "# Not used: Slurm refuses pilots there: sbatch: error: not for such jobs",
+            "# Not used: Slurm refuses pilots there: allocation failure: User's group not permitted",
             "  # Not used: none of its nodes runs jobs now.",
             "  - name: main\n    cores: 8\n    memory_mb: 16000\n",
         ),
