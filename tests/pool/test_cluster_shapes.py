@@ -244,7 +244,7 @@ SHAPES = {
             "# Not used: it takes jobs of a reservation alone; with one, add `reservation: NAME`.",
             "  # Not used: its jobs have at least 2 nodes, pilots have one.",
             "# Not used: Slurm refuses pilots there: sbatch: error: not for such jobs",
-            "# Not used: Slurm refuses pilots there: allocation failure: User's group not permitted",
+            "# Not used: Slurm refuses pilots there: allocation failure: Access/permission denied.",
             "  # Not used: none of its nodes runs jobs now.",
             "  - name: main\n    cores: 8\n    memory_mb: 16000\n",
         ),
