@@ -43,8 +43,9 @@ Key = TypeVar("Key")
 class Estimates:
     """Observed durations in seconds, newest last, and the expectations derived from them.
 
-    `boots_s` has all boots, `site_boots_s` those at each site. `ages_s` has the longest runtimes seen of jobs without a declared runtime, ended or not;
-    `wait_hints_s` has Slurm's own expectation for a pilot type (`sbatch --test-only`).
+    `boots_s` has all boots, `site_boots_s` those at each site. `ages_s` has the longest runtimes
+    seen of jobs without a declared runtime, ended or not; `wait_hints_s` has Slurm's own
+    expectation for a pilot type (`sbatch --test-only`).
     """
 
     runtimes_s: Mapping[JobClass, tuple[float, ...]] = field(default_factory=dict)
