@@ -25,6 +25,7 @@ from snakemake_interface_executor_plugins.settings import CommonSettings, Shared
 
 from ..common.snakemake_compat import (
     WorkflowProxy,
+    add_generic_resources,
     chooses_partitions,
     replace_resources,
     settings_given,
@@ -102,6 +103,8 @@ def plain_slurm(
             plugin.executor,
             lambda job: memory_of_plain_job(options.memory, job.resources, job.threads),
         )
+    if options.gres:
+        add_generic_resources(plugin.executor, ",".join(options.gres))
     proxy = WorkflowProxy(
         workflow,
         executor_plugin=plugin,

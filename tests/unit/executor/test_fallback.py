@@ -9,7 +9,10 @@ import pytest
 import snakemake_executor_plugin_slurm as plugin
 from snakemake.settings.types import SharedFSUsage, StorageSettings
 
-from snakemake_executor_plugin_osgpilot.common.snakemake_compat import replace_resources
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import (
+    add_generic_resources,
+    replace_resources,
+)
 from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
 from snakemake_executor_plugin_osgpilot.errors import InputError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.executor import fallback
@@ -129,6 +132,27 @@ def test_memory_of_plain_jobs_is_requested_as_the_site_wants_it(name, monkeypatc
     assert (part or " -t 5 ") in call
     assert call.count("--mem") == bool(part)
     assert job.resources.get("mem_mb") == 900
+
+
+@pytest.mark.parametrize(
+    ("resources", "option"),
+    [
+        ({"gres": "gpu:2"}, " --gres=lscratch:100,gpu:2"),
+        ({"gpu": 1}, " --gpus=1"),
+        ({}, ""),
+    ],
+)
+def test_generic_resources_of_a_rule_come_beside_those_of_the_site(monkeypatch, resources, option):
+    monkeypatch.setattr(plugin, "set_gres_string", plugin.set_gres_string)
+    site = SlurmOptions(options=("--licenses=a", "--gres=lscratch:100"))
+    for _ in range(2):
+        add_generic_resources(plugin.Executor, ",".join(site.gres))
+    assert plugin.set_gres_string(SimpleNamespace(resources=Known(resources))) == option
+    executor = Slurm()
+    executor.options = site
+    assert executor.get_partition_arg(SimpleNamespace(resources=resources)).endswith(
+        " --licenses=a --gres=lscratch:100"
+    )
 
 
 def test_site_options_do_not_apply_to_another_cluster():
