@@ -83,11 +83,11 @@ class SlurmClient:
         if self._partitions is None:
             with suppress(OutcomeUnknownError):
                 self._partitions = partitions(self._host)
-        names = wanted.partition.split(",")
+        name = wanted.partition or self._options.partition
         cores = [
             each.cores_for_memory(wanted.cores, wanted.memory_mb, self._options.memory)
             for each in self._partitions or ()
-            if each.name in names or (each.is_default and not wanted.partition)
+            if each.name in name.split(",") or (each.is_default and not name)
         ]
         return said._replace(cores=max(said.cores, *cores)) if cores else said
 
