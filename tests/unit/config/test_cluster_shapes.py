@@ -229,6 +229,20 @@ def test_the_first_site_file_is_accepted_by_the_check_and_by_slurm(tmp_path, nam
         assert cluster.run(argv).status == 0, shlex.join(argv)
 
 
+@pytest.mark.parametrize("cores", [36, 48, 64, 7])
+def test_no_smaller_pilot_has_more_memory_for_a_core_than_the_largest(tmp_path, cores):
+    """Slurm would give it more cores, where `MaxMemPerCPU` is all that the largest asks for."""
+    there = Cluster([partition("p", MaxMemPerCPU="4000")], [nodes("c1", "p", cores, 4000 * cores)])
+    facts = survey(there)
+    path = tmp_path / "site.yaml"
+    path.write_text(draft.text(facts, Answers(), "/s.json"))
+    found = kinds(load(path))
+    assert found[0].memory_mb == 4000 * cores
+    for kind in found:
+        asked = kind.offer.shape.cores
+        assert facts.partitions[0].cores_for_memory(asked, kind.memory_mb, "node") == asked
+
+
 CLUSTER = {"MaxMemPerCPU": "2000", "SelectType": "select/cons_tres"}
 LIMITS = {
     "of the cluster": ({"MaxMemPerNode": "UNLIMITED"}, CLUSTER, (2000, None, False)),
