@@ -39,9 +39,10 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     """Explain why a job, the jobs of a rule, or a pilot waits, is held, slow or refused.
 
     Without a name, everything that waits or failed is explained. A job is named by HTCondor's id
-    (12.3), by Snakemake's number or by an output file, a pilot by its Slurm job id or its name in
-    HTCondor. Works while Snakemake runs and afterwards. Reads what the run wrote, and queries the
-    run's Slurm and access point once each where they know more.
+    (12.3), by Snakemake's number or by an output file, a pilot by its Slurm job id (SITE:ID, where
+    two clusters have the same) or its name in HTCondor. Works while Snakemake runs and afterwards.
+    Reads what the run wrote, and queries the run's Slurm and access point once each where they know
+    more.
 
     \b
     osgpilot explain                  all that waits or failed

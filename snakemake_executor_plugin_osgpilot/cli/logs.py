@@ -32,8 +32,9 @@ def logs(workdir: Path, run: str, lines: int, paths: bool, as_json: bool, what: 
     """Show the output and errors of a job or of a rule's jobs, or the log of a pilot.
 
     A job is named by HTCondor's id (12.3), by Snakemake's number or by an output file, a pilot by
-    its Slurm job id. The output of a job comes back when it ends, and is kept if it failed; that of
-    a rule's `log:` is where the rule says. Of a rule, the last jobs that failed come last.
+    its Slurm job id (SITE:ID, where two clusters have the same). The output of a job comes back
+    when it ends, and is kept if it failed; that of a rule's `log:` is where the rule says. Of a
+    rule, the last jobs that failed come last.
     """
     from ..report.locate import Watched, find
     from ..report.logs import logs_of

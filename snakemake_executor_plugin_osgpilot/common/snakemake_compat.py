@@ -9,6 +9,8 @@ module, and marks its own patches.
 from __future__ import annotations
 
 import ast
+import functools
+import inspect
 import io
 import pickle
 import platform
@@ -431,6 +433,55 @@ def chooses_partitions(slurm_executor: Any) -> bool:
     Uses its `_partitions` (2.8.0). If that changes, the site file's partition goes before the file.
     """
     return bool(getattr(slurm_executor, "_partitions", None))
+
+
+class Instead:
+    """An object of which some attributes, or values by name, are replaced."""
+
+    def __init__(self, original: Any, **own: Any) -> None:
+        vars(self).update(own)
+        self._original = original
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        own = vars(self)
+        return own[name] if name in own else self._original.get(name, default)
+
+
+def replace_resources(slurm_executor: type, replaced: Callable[[Any], Mapping[str, Any]]) -> None:
+    """Have the Slurm plugin request jobs with some resources `replaced`.
+
+    Replaces `get_submit_command` in the plugin's module, which makes the call of `sbatch` from a
+    job (2.8.0). If the plugin makes it otherwise, it requests the rule's own resources.
+    """
+    module: Any = sys.modules[slurm_executor.__module__]
+    original = inspect.unwrap(module.get_submit_command)
+
+    @functools.wraps(original)
+    def get_submit_command(job: Any, *arguments: Any, **named: Any) -> Any:
+        seen = Instead(job, resources=Instead(job.resources, **replaced(job)))
+        return original(seen, *arguments, **named)
+
+    module.get_submit_command = get_submit_command
+
+
+def add_generic_resources(slurm_executor: type, given: str) -> None:
+    """Have the Slurm plugin request `given` with the generic resources of a job that has some: of
+    two options `--gres`, one would count.
+
+    Replaces `set_gres_string` in the plugin's module (2.8.0). If the plugin makes the option
+    otherwise, such jobs request their own alone.
+    """
+    module: Any = sys.modules[slurm_executor.__module__]
+    original = inspect.unwrap(module.set_gres_string)
+
+    @functools.wraps(original)
+    def set_gres_string(job: Any) -> str:
+        return str(original(job)).replace(" --gres=", f" --gres={given},")
+
+    module.set_gres_string = set_gres_string
 
 
 def keep_groups_apart(dag: Any) -> None:

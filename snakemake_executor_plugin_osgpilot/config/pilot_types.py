@@ -32,13 +32,15 @@ def _word(partition: str) -> str:
 def _kinds(partition: Partition, site: Site) -> Iterator[Kind]:
     parts = 1
     while parts == 1 or partition.cores // parts >= partition.smallest_cores:
-        memory_mb = partition.memory_mb // parts
+        cores = partition.cores // parts
+        # with more memory a core than the largest has, Slurm may give more cores (MaxMemPerCPU)
+        memory_mb = partition.memory_mb * cores // partition.cores
         offered_mb = memory_mb - site.pilot.memory_headroom_mb
         if partition.gpus % parts or offered_mb <= 0:
             return
         limited = partition.disk_mb < UNBOUNDED_MB
         shape = Shape(
-            partition.cores // parts,
+            cores,
             offered_mb,
             partition.disk_mb // parts if limited else UNBOUNDED_MB,
             partition.gpus // parts,

@@ -40,6 +40,13 @@ class SlurmOptions:
     memory: str = "node"
     options: tuple[str, ...] = ()
 
+    @property
+    def gres(self) -> tuple[str, ...]:
+        """The generic resources among `options`."""
+        return tuple(each.removeprefix(GRES) for each in self.options if each.startswith(GRES))
+
+
+GRES = "--gres="
 
 QUEUE = ("account", "qos", "constraint", "reservation")
 """Options of `sbatch` that a partition of the site file may have of its own."""

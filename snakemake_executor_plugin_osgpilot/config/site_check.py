@@ -69,6 +69,7 @@ def _of_partition(place: _Place, site: Site, cluster: ClusterFacts) -> Iterator[
         yield from _use(place, cluster, there)
         yield from _walltime(place, cluster, there)
         yield from _size(place, site, cluster.nodes_of(there.name))
+        yield from _memory_of_cores(place, site, there, cluster.nodes_of(there.name))
 
 
 def _use(place: _Place, cluster: ClusterFacts, there: Nodes) -> Iterator[Problem]:
@@ -122,6 +123,25 @@ def _walltime(place: _Place, cluster: ClusterFacts, there: Nodes) -> Iterator[Pr
             return
 
 
+def _memory_of_cores(
+    place: _Place, site: Site, there: Nodes, nodes: tuple[Node, ...]
+) -> Iterator[Problem]:
+    """Find memory that takes more cores than nodes have: `sbatch --test-only` grants it, `sbatch`
+    does not.
+    """
+    want, limit_mb = place.partition, there.memory_per_core_mb or 0
+    takes = there.cores_for_memory(want.cores, want.memory_mb, site.slurm.memory)
+    most = max((node.cores for node in nodes), default=0)
+    if want.cores <= most < takes:
+        what = (
+            f"a core gets at most {limit_mb} MB, so this takes {takes} cores, and its largest node "
+            f"has {most}"
+        )
+        yield place.problem(
+            "memory_mb", want.memory_mb, what, f"write {want.cores * limit_mb} or less"
+        )
+
+
 def longest_min(cluster: ClusterFacts, there: Nodes, account: str = "") -> int | None:
     """Return the maximum walltime of the user's accounts in minutes, None for no limit."""
 
@@ -153,8 +173,8 @@ def _charge(partition: Partition, site: Site, cluster: ClusterFacts) -> str:
             f"{name} gives whole nodes: a pilot of {smallest} cores is charged {node.cores}; write "
             f"`cores: {node.cores}` and `smallest_cores: {node.cores}`"
         )
-    asked_mb = 0 if site.slurm.memory == "none" else partition.memory_mb
-    given = -(-asked_mb // there.memory_per_core_mb) if there.memory_per_core_mb else 0
+    asked_mb = partition.memory_mb
+    given = there.cores_for_memory(partition.cores, asked_mb, site.slurm.memory)
     if given <= partition.cores:
         return ""
     most_mb = partition.cores * (there.memory_per_core_mb or 0)

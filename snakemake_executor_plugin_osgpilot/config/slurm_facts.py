@@ -46,6 +46,18 @@ class Nodes:
     whole_nodes: bool = False
     memory_per_core_mb: int | None = None
 
+    def cores_for_memory(self, cores: int, memory_mb: int, how: str) -> int:
+        """Return the cores that Slurm gives a request for memory (`how`: `slurm.memory` of the site
+        file), at least those that it asks for.
+        """
+        most_mb = self.memory_per_core_mb
+        if not most_mb or how == "none":
+            return cores
+        if how == "cpu":
+            # Slurm multiplies the cores
+            return cores * max(1, _ceil_div(_ceil_div(memory_mb, cores), most_mb))
+        return max(cores, _ceil_div(memory_mb, most_mb))
+
     def takes_qos(self, qos: str) -> bool:
         """Return True if jobs with this QOS may run here."""
         return (not self.qos or qos in self.qos) and qos not in self.denied_qos
@@ -168,9 +180,35 @@ class ClusterFacts:
         return next(exact, next((a for a in own if not a.partition), None))
 
 
-def partitions(scontrol_output: str) -> tuple[Nodes, ...]:
-    """Parse the output of `scontrol --oneliner show partition` (scontrol(1))."""
-    return tuple(_partition(keys) for keys in records(scontrol_output, "PartitionName"))
+def _ceil_div(dividend: int, divisor: int) -> int:
+    return -(-dividend // divisor)
+
+
+def partitions(scontrol_output: str, cluster: Mapping[str, str] | None = None) -> tuple[Nodes, ...]:
+    """Parse the output of `scontrol --oneliner show partition` (scontrol(1)).
+
+    What a partition does not limit itself, the configuration of the `cluster` does.
+    """
+    common = cluster or {}
+    return tuple(
+        _partition({**keys, **_inherited(keys, common)})
+        for keys in records(scontrol_output, "PartitionName")
+    )
+
+
+def _inherited(keys: Mapping[str, str], cluster: Mapping[str, str]) -> dict[str, str]:
+    """Return the keys that a partition has from the configuration of its cluster.
+
+    `scontrol` shows `MaxMemPerNode=UNLIMITED` for a partition that takes either of the cluster's
+    limits on memory.
+    """
+    limits = ("MaxMemPerCPU", "MaxMemPerNode")
+    found: dict[str, str] = {}
+    if all(_number(keys.get(name, "")) is None for name in limits):
+        found = {name: cluster[name] for name in limits if name in cluster}
+    if cluster.get("SelectType") == "select/linear":
+        found["OverSubscribe"] = "EXCLUSIVE"
+    return found
 
 
 def nodes(scontrol_output: str) -> tuple[Node, ...]:

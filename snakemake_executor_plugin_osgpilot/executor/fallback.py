@@ -25,7 +25,9 @@ from snakemake_interface_executor_plugins.settings import CommonSettings, Shared
 
 from ..common.snakemake_compat import (
     WorkflowProxy,
+    add_generic_resources,
     chooses_partitions,
+    replace_resources,
     settings_given,
     stop_submitting,
 )
@@ -34,6 +36,7 @@ from ..common.subprocesses import run
 from ..config.site import SlurmOptions
 from ..errors import InputError, OutcomeUnknownError
 from ..routing.policy import Where
+from ..staging.slurm_resources import memory_of_plain_job
 from .job_reports import Reporting
 from .local import LocalExecutor
 
@@ -92,7 +95,16 @@ def plain_slurm(
         # the plugin uses sacct where MinJobAge is shorter than three of these
         init_seconds_before_status_checks=max(1, min(STATUS_S, age_s // 3)),
         reservation=given.reservation or options.reservation or None,
+        # would request memory for the payload of an array where none may be requested
+        disable_memory_fudge=given.disable_memory_fudge or options.memory == "none",
     )
+    if options.memory != "node":
+        replace_resources(
+            plugin.executor,
+            lambda job: memory_of_plain_job(options.memory, job.resources, job.threads),
+        )
+    if options.gres:
+        add_generic_resources(plugin.executor, ",".join(options.gres))
     proxy = WorkflowProxy(
         workflow,
         executor_plugin=plugin,

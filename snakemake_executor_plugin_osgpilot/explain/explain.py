@@ -31,7 +31,7 @@ def explain(name: str, facts: Facts) -> tuple[Explanation, ...]:
     of_rule = [job for job in facts.jobs if job.rule == name]
     if of_rule:
         return _rule(name, of_rule, facts)
-    pilots = [p for p in facts.pilots if name in (p.name, p.allocation)]
+    pilots = [p for p in facts.pilots if name in p.names]
     if pilots:
         return tuple(explain_pilot(pilot, facts) for pilot in pilots)
     jobs = [

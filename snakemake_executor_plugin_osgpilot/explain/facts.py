@@ -33,6 +33,11 @@ class Facts:
     unanswered: tuple[str, ...] = ()
     upcoming: Mapping[str, RuleAhead] = field(default_factory=dict)
 
+    @cached_property
+    def has_several_sites(self) -> bool:
+        """True if there are pilots at more than one site."""
+        return len({pilot.site for pilot in self.pilots}) > 1
+
     def running_on(self, pilot: Pilot) -> list[Job]:
         """Return the jobs that run on a pilot."""
         return self._running.get(pilot.name, [])

@@ -15,7 +15,9 @@ def explain_pilot(pilot: Pilot, facts: Facts) -> Explanation:
     """Return why a pilot waits, boots, is idle, ends or failed."""
     for_s = facts.at_s - pilot.since_s
     where = f" on {pilot.node}" if pilot.node else ""
-    label = f"pilot {pilot.allocation}" if pilot.allocation else f"pilot {pilot.name}"
+    label = f"pilot {pilot.allocation or pilot.name}"
+    if facts.has_several_sites:
+        label += f" at {pilot.site}"
     how_long = f"{duration(for_s)} ago" if pilot.over else f"for {duration(for_s)}"
     head = f"{label}{where}: {pilot.state} {how_long}"
     long_name = [f"its name in Slurm and HTCondor is {pilot.name}"] if pilot.allocation else []

@@ -162,8 +162,8 @@ class PilotManager:
         """End every pilot: pending ones at once, running ones gracefully, the rest by force.
 
         Shared pilots are drained instead, so that jobs of others can finish; they stay in `live`.
-        Raises `OutcomeUnknownError` if Slurm still shows any other pilot. Does not wait for a pilot
-        whose submission was interrupted and that Slurm does not show.
+        Raises `OutcomeUnknownError` if Slurm still shows any other, or does not answer. Does not
+        wait for a pilot whose submission was interrupted and that Slurm does not show.
         """
         steps: tuple[tuple[Callable[[list[Pilot]], None], float], ...] = (
             (self._end_gracefully, wait_s),
@@ -171,16 +171,20 @@ class PilotManager:
         )
         if self.shared:
             steps = ((self._drain_shared, min(wait_s, LEAVE_WAIT_S)),)
+        silence = ""
         for ask, limit_s in steps:
             deadline = self._clock.now_s() + limit_s
             asked: set[tuple[str, PilotState]] = set()
             while self._awaited and self._clock.now_s() <= deadline:
                 # Slurm may be unavailable for a moment: retry until the deadline
-                with suppress(OutcomeUnknownError):
+                try:
                     self.look(PilotObservations())
+                    silence = ""
                     new = [p for p in self.live if (p.name, p.state) not in asked]
                     ask(new)
                     asked |= {(p.name, p.state) for p in new}
+                except OutcomeUnknownError as error:
+                    silence = str(error)
                 if self._awaited:
                     self._clock.sleep(LOOK_PAUSE_S)
         left = [p for p in self.live if not (self.shared and p.state is PilotState.DRAINING)]
@@ -192,6 +196,8 @@ class PilotManager:
             )
         if left:
             names = ", ".join(p.allocation_id or p.name for p in left)
+            if silence:
+                raise OutcomeUnknownError(f"Slurm may still have pilots {names}: {silence}")
             raise OutcomeUnknownError(
                 f"Slurm still shows pilots after they were cancelled: {names}"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from ..journal.run_folder import RunFolder
@@ -62,15 +63,18 @@ class _Test:
     requests: SiteRequests
     path: Path
 
+    @cached_property
+    def _client(self) -> SlurmClient:
+        cluster = self.cluster
+        return SlurmClient(cluster.host, cluster.user, cluster.site.slurm, self.path)
+
     def ask(self, offer: str, walltime_s: int) -> Verdict:
-        cluster, options = self.cluster, self.cluster.site.slurm
-        client = SlurmClient(cluster.host, cluster.user, options, self.path)
         name, shape = self.requests.name(1), self.requests.offers[offer].shape
         pilot = Pilot(name, shape, offer=offer, walltime_s=walltime_s)
         allocation = self.requests.allocation(pilot)
         # a pilot's folder is made with its files; this one has none
         anywhere = replace(allocation, folder=Path("/tmp"))
-        accepted, said, expected = client.verdict(anywhere, script())
+        accepted, said, expected = self._client.verdict(anywhere, script())
         wait_s, cores = expected or (None, 0)
-        argv = commands.sbatch(allocation, options, self.path)
+        argv = commands.sbatch(allocation, self.cluster.site.slurm, self.path)
         return Verdict(offer, shape, accepted, said, wait_s, cores, tuple(argv), allocation.files)

@@ -123,6 +123,11 @@ class Pilot:
     site: str = ""
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names by which a user may ask for it: ids of two clusters may coincide."""
+        return self.name, self.allocation, f"{self.site}:{self.allocation}"
+
+    @property
     def charged_cores(self) -> int:
         """The cores that Slurm gave it, which may be more than it asked for."""
         return self.allocated_cores or self.shape.cores

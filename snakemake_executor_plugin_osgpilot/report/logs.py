@@ -26,11 +26,12 @@ def logs_of(name: str, replayed: ReplayedRun) -> list[Log]:
     of_rule = [job for job in replayed.jobs.values() if job.rule == name]
     if of_rule:
         return [_of_job(job, replayed) for job in of_rule]
-    pilots = [p for p in replayed.pilots.values() if name in (p.name, p.allocation)]
+    pilots = [p for p in replayed.pilots.values() if name in p.names]
     if pilots:
+        several = len({pilot.site for pilot in replayed.pilots.values()}) > 1
         return [
             Log(
-                f"pilot {p.allocation or p.name}: {p.state}",
+                f"pilot {p.allocation or p.name}{f' at {p.site}' * several}: {p.state}",
                 PurePath("pilots", PurePath(p.name).name, LOG),
             )
             for p in pilots

@@ -44,7 +44,7 @@ class _Found:
     place: Place | None = None
     jobs: Counter[tuple[str, str]] = field(default_factory=Counter)
     pilots: defaultdict[SlurmHost, list[str]] = field(default_factory=lambda: defaultdict(list))
-    cluster_folders: dict[SlurmHost, str] = field(default_factory=dict)
+    cluster_folders: set[tuple[SlurmHost, str]] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Cleaner:
                     # RUN/pilots/NAME
                     found.folder = found.folder or folder.parent.parent
                     if where.ssh:
-                        found.cluster_folders[where] = str(folder.parent.parent)
+                        found.cluster_folders.add((where, str(folder.parent.parent)))
 
     def _leftovers(self, run: str, found: _Found) -> Leftovers | None:
         if found.folder is None or not self._is_meant(found.folder):
@@ -111,7 +111,7 @@ class Cleaner:
         place = found.place
         for site in place.sites if place else ():
             if site.folder:
-                found.cluster_folders[site.slurm] = site.folder
+                found.cluster_folders.add((site.slurm, site.folder))
         pilots = {where: tuple(ids) for where, ids in found.pilots.items()}
         status, why = status_of(folder, is_here=bool(found.jobs[HERE]))
         return Leftovers(
@@ -121,7 +121,7 @@ class Cleaner:
             dict(+found.jobs),
             pilots,
             _size_bytes(folder.path / "jobs"),
-            found.cluster_folders,
+            frozenset(found.cluster_folders),
             why,
         )
 
@@ -152,7 +152,7 @@ class Cleaner:
             self._remove_jobs(queue, what.run)
         for where in what.pilots:
             self._end_pilots(where, what)
-        for where, there in what.cluster_folders.items():
+        for where, there in sorted(what.cluster_folders):
             if where in self.endpoints.hosts and is_folder_of(what.run, there):
                 self.endpoints.hosts[where].run(["rm", "-rf", there])
 

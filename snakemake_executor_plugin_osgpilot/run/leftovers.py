@@ -43,7 +43,7 @@ class RunStatus(Enum):
 class Leftovers:
     """One run: jobs by access point, ids of pilots by Slurm host, bytes in job folders.
 
-    `cluster_folders` has, by Slurm host, the folder of its pilots' files on a cluster behind SSH;
+    `cluster_folders` are those of its pilots' files on clusters behind SSH, with the Slurm host;
     `why` describes the problem with its journal.
     """
 
@@ -53,7 +53,7 @@ class Leftovers:
     jobs: Mapping[tuple[str, str], int] = field(default_factory=dict)
     pilots: Mapping[SlurmHost, tuple[str, ...]] = field(default_factory=dict)
     size_bytes: int = 0
-    cluster_folders: Mapping[SlurmHost, str] = field(default_factory=dict)
+    cluster_folders: frozenset[tuple[SlurmHost, str]] = frozenset()
     why: str = ""
 
     @property

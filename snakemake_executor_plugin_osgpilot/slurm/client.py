@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ..config.site import SlurmOptions
+from ..config.slurm_facts import Nodes
+from ..errors import OutcomeUnknownError
 from ..pilots.batch_system import Allocation, Expectation
 from ..pilots.state.lifecycle import Row
 from . import commands, parse
 from .error_messages import failure
 from .host import Host
+from .inventory import partitions
 from .remote_script import Answer, message
 
 LOG_TAIL = 4000
@@ -25,6 +29,7 @@ class SlurmClient:
         self._user = user
         self._options = options
         self._script = script
+        self._partitions: tuple[Nodes, ...] | None = None
 
     def submit(self, allocation: Allocation) -> str:
         argv = commands.sbatch(allocation, self._options, self._script)
@@ -55,7 +60,7 @@ class SlurmClient:
     def expectation(self, allocation: Allocation) -> Expectation | None:
         argv = commands.sbatch_test_only(allocation, self._options, self._script)
         done = self._host.run(argv)
-        return parse.expectation(done.err, now_s=done.at_s)
+        return self._completed(parse.expectation(done.err, now_s=done.at_s), allocation)
 
     def verdict(self, allocation: Allocation, script: str) -> tuple[bool, str, Expectation | None]:
         """Return True if Slurm would accept this allocation, its message, and what it expects.
@@ -66,8 +71,25 @@ class SlurmClient:
         done = self._host.run(["sh", "-c", 'text=$1; shift; printf %s "$text" | "$@"', "-",
                                script, *argv])  # fmt: skip
         said = message(done)
-        expected = parse.expectation(said, now_s=done.at_s)
+        expected = self._completed(parse.expectation(said, now_s=done.at_s), allocation)
         return done.status == 0, parse.in_local_time(said), expected
+
+    def _completed(self, said: Expectation | None, wanted: Allocation) -> Expectation | None:
+        """Return what is expected with the cores that an allocation gets for its memory, too: those
+        `sbatch --test-only` does not tell.
+        """
+        if said is None or self._options.memory == "none":
+            return said
+        if self._partitions is None:
+            with suppress(OutcomeUnknownError):
+                self._partitions = partitions(self._host)
+        name = wanted.partition or self._options.partition
+        cores = [
+            each.cores_for_memory(wanted.cores, wanted.memory_mb, self._options.memory)
+            for each in self._partitions or ()
+            if each.name in name.split(",") or (each.is_default and not name)
+        ]
+        return said._replace(cores=max(said.cores, *cores)) if cores else said
 
     def drain_running(self, pilots: Mapping[str, str]) -> None:
         self._cancel(pilots, commands.USR1)

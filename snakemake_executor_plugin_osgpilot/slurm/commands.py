@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..config.site import SlurmOptions
+from ..config.site import GRES, SlurmOptions
 from ..pilots.batch_system import Allocation
 
 LOG = "slurm.log"
@@ -65,11 +65,8 @@ def sbatch(allocation: Allocation, options: SlurmOptions, script: Path) -> list[
     for name, value in allocation.queue.items():
         if value:
             argv.append(f"--{name}={value}")
-    argv += [option for option in options.options if not option.startswith(_GRES)]
+    argv += [option for option in options.options if not option.startswith(GRES)]
     return [*argv, str(script), str(allocation.folder)]
-
-
-_GRES = "--gres="
 
 
 def _names(options: SlurmOptions, option: str) -> bool:
@@ -89,8 +86,7 @@ def _generic_resources(allocation: Allocation, options: SlurmOptions) -> str:
     """Return GPUs and the site's own resources in one list: of two `--gres`, one would count."""
     kind = f"{allocation.gpu_type}:" if allocation.gpu_type else ""
     gpus = [f"gpu:{kind}{allocation.gpus}"] if allocation.gpus else []
-    given = [each.removeprefix(_GRES) for each in options.options if each.startswith(_GRES)]
-    return ",".join(gpus + given)
+    return ",".join([*gpus, *options.gres])
 
 
 def sbatch_test_only(allocation: Allocation, options: SlurmOptions, script: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,24 +26,34 @@ def survey(host: Host) -> ClusterFacts:
 
     Runs a fixed number of commands; accounts are left out if Slurm has no accounting.
     """
-    config = facts.config(_answer(host, ["scontrol", "show", "config"]))
+    config = _config(host)
     who, *groups = _answer(host, ["id", "-nG"]).split() or [""]
     # a cluster that is named is asked with its own configuration
     name = config.get("ClusterName", "")
-    partitions = facts.partitions(_answer(host, [*SCONTROL, "partition"]))
-    if config.get("SelectType") == "select/linear":
-        partitions = tuple(replace(each, whole_nodes=True) for each in partitions)
     own = _associations(host, name)
     return ClusterFacts(
         name,
         config.get("SLURM_VERSION", ""),
-        partitions,
+        partitions(host, config),
         facts.nodes(_answer(host, [*SCONTROL, "node"])),
         own,
         (who, *groups),
         config.get("TmpFS", ""),
         _parents(host, name) if own else {},
     )
+
+
+def partitions(host: Host, config: Mapping[str, str] | None = None) -> tuple[facts.Nodes, ...]:
+    """Return the partitions of the cluster with this configuration (None: it is asked for).
+
+    Raises `OutcomeUnknownError`.
+    """
+    known = _config(host) if config is None else config
+    return facts.partitions(_answer(host, [*SCONTROL, "partition"]), known)
+
+
+def _config(host: Host) -> dict[str, str]:
+    return facts.config(_answer(host, ["scontrol", "show", "config"]))
 
 
 def try_pilots(host: Host, cluster: ClusterFacts, account: str) -> Trial:

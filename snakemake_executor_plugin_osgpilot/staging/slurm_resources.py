@@ -92,6 +92,26 @@ def amounts(who: str, resources: Mapping[str, Any], gpus: int = 0) -> Amounts:
     return Amounts(cores, max(0, _number(who, resources, "mem_mb_per_cpu")), gpus, model)
 
 
+def memory_of_plain_job(
+    how: str, resources: Mapping[str, Any], threads: int
+) -> dict[str, int | None]:
+    """Return the resources to replace, so that the Slurm plugin requests memory as a site wants it
+    (`slurm.memory`): for each `cpu`, or not at all (`none`).
+
+    What a rule asks for each core stays, where memory may be requested.
+    """
+    if how == "none":
+        return {"mem_mb": None, "mem_mb_per_cpu": None}
+    memory_mb = resources.get("mem_mb")
+    if how != "cpu" or not memory_mb or resources.get("mem_mb_per_cpu"):
+        return {}
+    tasks = resources.get("tasks_per_node") or math.ceil(
+        (resources.get("tasks") or 1) / (resources.get("nodes") or 1)
+    )
+    cores = max(1, resources.get("cpus_per_task") or threads) * max(1, tasks)
+    return {"mem_mb_per_cpu": math.ceil(memory_mb / cores)}
+
+
 def ties(resources: Mapping[str, Any], constraint: str = "") -> Ties:
     """Return what binds a job with these resources to Slurm; pilots' nodes have `constraint`."""
     needs = ["mpi"] if resources.get("mpi") else []

@@ -129,13 +129,15 @@ rule mapped:
 
 def test_resources_of_the_slurm_plugin_keep_their_meaning(workflow):
     workflow.snakefile(SLURM_WORDS)
-    workflow.write_site(PARTITIONS)
+    workflow.write_site(PARTITIONS | {"slurm": {"memory": "none"}})
     ran = workflow.run(
-        "--slurm-jobname-prefix", "mine", "--default-resources", "mem_mb=500", "disk_mb=100"
+        "--slurm-jobname-prefix", "mine", "--default-resources", "mem_mb=700", "disk_mb=100"
     )
     assert ran == 0, workflow.said
     slurm_job, shown = (workflow.folder / "several").read_text().split(maxsplit=1)
     assert " NumTasks=2 " in shown
+    # what jobs get that request no memory
+    assert " MinMemoryCPU=500M " in shown
     assert f"has been submitted with SLURM jobid {slurm_job} " in workflow.said
     assert "JobName=mine_" in shown
     where, *slot = read(workflow.folder / "mapped")

@@ -26,6 +26,10 @@ class Trusted:
         return context
 
     @property
+    def context_of_clients(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.bundle)
+
+    @property
     def bundle(self) -> str:
         return str(self.folder / "ca.crt")
 

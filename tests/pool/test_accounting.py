@@ -13,15 +13,20 @@ WHOLE = {
     "slurm": {"account": "lab", "cluster": "localpool", "options": ["--comment=storage"]},
     "pilot": {"idle_min": 1},
     "partitions": [
-        {"name": "whole", "cores": 2, "memory_mb": 1900, "walltime_max_min": 30, "qos": "normal"}
+        {"name": name, "cores": 2, "memory_mb": 1900, "walltime_max_min": 30, "qos": "normal"}
+        for name in ("whole", "lean")
     ],
 }
 SNAKEFILE = """
 rule all:
-    input: "there", "elsewhere"
-rule there:
-    output: "there"
-    resources: runtime=5
+    input: "whole", "lean", "elsewhere"
+rule whole:
+    output: "whole"
+    resources: runtime=5, osgpilot_partition="whole"
+    shell: "sleep 20; touch {output}"
+rule lean:
+    output: "lean"
+    resources: runtime=5, osgpilot_partition="lean"
     shell: "sleep 20; touch {output}"
 rule elsewhere:
     output: "elsewhere"
@@ -32,12 +37,13 @@ rule elsewhere:
 
 @pytest.fixture(scope="module")
 def accounted(pool: Pool) -> Pool:
-    """The pool with accounting, and a partition that gives whole nodes."""
+    """The pool with accounting, and partitions that give more cores than a pilot asks for: whole
+    nodes, or a core for each 500 MB.
+    """
     pool.say("pool-accounting", user="root")
-    pool.say(
-        "scontrol", "create", "PartitionName=whole", "Nodes=ALL", "State=UP",
-        "OverSubscribe=EXCLUSIVE", user="root",
-    )  # fmt: skip
+    for name, limit in (("whole", "OverSubscribe=EXCLUSIVE"), ("lean", "MaxMemPerCPU=500")):
+        made = ("scontrol", "create", f"PartitionName={name}", "Nodes=ALL", "State=UP", limit)
+        pool.say(*made, user="root")
     put(pool, "Snakefile", SNAKEFILE)
     put(pool, "site.yaml", yaml.safe_dump(WHOLE))
     return pool
@@ -81,8 +87,12 @@ def test_the_first_site_file_has_accounts_and_is_accepted(accounted: Pool) -> No
 
 
 def test_the_check_names_accounts_and_charges(accounted: Pool) -> None:
-    said = osgpilot(accounted, "site", "check").stdout
-    assert "gives whole nodes: a pilot of 2 cores is charged 4" in " ".join(said.split())
+    said = " ".join(osgpilot(accounted, "site", "check").stdout.split())
+    assert "partition whole gives whole nodes: a pilot of 2 cores is charged 4" in said
+    assert "partition lean gives at most 500 MB with each core: a pilot of 2 cores" in said
+    planned = osgpilot(accounted, "plan", "--", *SNAKEMAKE[3:]).stdout
+    for name in ("whole", "lean"):
+        assert f"Slurm gives each pilot of {name}/2c 4 cores for 2" in " ".join(planned.split())
     other = json.loads(json.dumps(WHOLE))
     other["partitions"][0] |= {"account": "lab_g"}
     put(accounted, "other.yaml", yaml.safe_dump(other))
@@ -93,15 +103,15 @@ def test_the_check_names_accounts_and_charges(accounted: Pool) -> None:
 def test_what_is_charged_is_what_slurm_accounts(accounted: Pool) -> None:
     """The report's core-hours are sacct's CPUTimeRAW of the pilots; plain jobs go by sacct, too."""
     argv = [each for each in SNAKEMAKE if each != "none"]
-    argv[argv.index("--shared-fs-usage")] = "--osgpilot-max-pilots=1"
+    argv[argv.index("--shared-fs-usage")] = "--osgpilot-max-pilots=2"
     ran = accounted.run(*argv, folder=HERE)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     record = json.loads(accounted.say("sh", "-c", f"cat {HERE}/.snakemake/osgpilot/*/record.json"))
     pilots = {each["allocation"]: each for each in record["pilots"]}
     jobs = {each["JobID"]: each for each in accounts_of(
-        accounted, "JobID", "CPUTimeRAW", "AllocCPUS", "Account", "QOS", "State"
+        accounted, "JobID", "CPUTimeRAW", "AllocCPUS", "Partition", "Account", "State"
     )}  # fmt: skip
-    assert pilots
+    assert {jobs[each]["Partition"] for each in pilots} == {"whole", "lean"}
     assert {jobs[each]["AllocCPUS"] for each in pilots} == {"4"}
     assert {each["charged_cores"] for each in record["pilots"]} == {4}
     paid_s = sum(int(jobs[each]["CPUTimeRAW"]) for each in pilots)

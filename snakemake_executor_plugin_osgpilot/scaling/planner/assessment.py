@@ -100,7 +100,8 @@ def _lead_s(
     useful = [o for o in policy.offers if any(fits(c, o, policy) for c in wanted)]
     open_ones = [o for o in useful if o.name not in snapshot.gates]
     return min(
-        (estimates.lead_s(o.name) for o in open_ones or useful or policy.offers), default=0.0
+        (estimates.lead_s(o.name, o.site) for o in open_ones or useful or policy.offers),
+        default=0.0,
     )
 
 

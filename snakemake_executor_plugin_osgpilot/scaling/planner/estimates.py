@@ -43,13 +43,15 @@ Key = TypeVar("Key")
 class Estimates:
     """Observed durations in seconds, newest last, and the expectations derived from them.
 
-    `ages_s` has the longest runtimes seen of jobs without a declared runtime, ended or not;
-    `wait_hints_s` has Slurm's own expectation for a pilot type (`sbatch --test-only`).
+    `boots_s` has all boots, `site_boots_s` those at each site. `ages_s` has the longest runtimes
+    seen of jobs without a declared runtime, ended or not; `wait_hints_s` has Slurm's own
+    expectation for a pilot type (`sbatch --test-only`).
     """
 
     runtimes_s: Mapping[JobClass, tuple[float, ...]] = field(default_factory=dict)
     waits_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     boots_s: tuple[float, ...] = ()
+    site_boots_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     ages_s: Mapping[JobClass, float] = field(default_factory=dict)
     wait_hints_s: Mapping[str, float] = field(default_factory=dict)
 
@@ -92,9 +94,15 @@ class Estimates:
         """Return the expected time from the start of the allocation to the first slot."""
         return _shrunk(self.boots_s, BOOT_PRIOR_S, BOOT_PRIOR_WEIGHT)
 
-    def lead_s(self, offer: str) -> float:
+    def boot_at_s(self, site: str) -> float:
+        """Return the expected boot at a site: that of all sites while few are known there."""
+        if self.site_boots_s.keys() <= {site}:
+            return self.boot_s
+        return _shrunk(self.site_boots_s.get(site, ()), self.boot_s, BOOT_PRIOR_WEIGHT)
+
+    def lead_s(self, offer: str, site: str = "") -> float:
         """Return the time until a pilot of type `offer` requested now can run jobs."""
-        return self.wait_s(offer) + self.boot_s
+        return self.wait_s(offer) + self.boot_at_s(site)
 
     def with_hints(self, wait_hints_s: Mapping[str, float]) -> Estimates:
         """Return these estimates with Slurm's expected waits, by pilot type."""
@@ -117,9 +125,10 @@ class Estimates:
         """Return these estimates with one more allocation started."""
         return replace(self, waits_s=_noted(self.waits_s, offer, seconds))
 
-    def with_boot(self, seconds: float) -> Estimates:
+    def with_boot(self, seconds: float, site: str = "") -> Estimates:
         """Return these estimates with one more pilot booted."""
-        return replace(self, boots_s=(*self.boots_s, max(0.0, seconds))[-SAMPLES_MAX:])
+        boots_s = (*self.boots_s, max(0.0, seconds))[-SAMPLES_MAX:]
+        return replace(self, boots_s=boots_s, site_boots_s=_noted(self.site_boots_s, site, seconds))
 
 
 def learned(known: Estimates, before: Pilot, after: Pilot) -> Estimates:
@@ -131,7 +140,7 @@ def learned(known: Estimates, before: Pilot, after: Pilot) -> Estimates:
         return known.with_wait(after.offer, after.started_s - after.asked_s)
     booted = before.state is PilotState.BOOTING and after.state is PilotState.READY
     if booted and after.started_s is not None:
-        return known.with_boot(after.since_s - after.started_s)
+        return known.with_boot(after.since_s - after.started_s, after.site)
     return known
 
 

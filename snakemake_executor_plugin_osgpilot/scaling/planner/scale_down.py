@@ -109,7 +109,7 @@ def _patience_s(
     policy = assessment.policy
     if pilot.state.waits or pilot.name in surplus:
         return policy.patience_s
-    lead_s = assessment.estimates.lead_s(pilot.offer)
+    lead_s = assessment.estimates.lead_s(pilot.offer, pilot.site)
     kept_s = max(policy.patience_s, keep_idle_s(lead_s, policy.cost_weight))
     if pilot.name in last:
         # all others would wait for a new one: weigh its cost against theirs

@@ -49,4 +49,4 @@ class SiteChoice:
         asked_s = [p.asked_s for p in pilots if p.site == offers[0].site and p.state.waits]
         age_s = self.snapshot.now_s - min(asked_s, default=self.snapshot.now_s)
         wait_s = max(age_s, min(self.estimates.wait_s(offer.name) for offer in offers))
-        return (len(asked_s) + 1) * wait_s + self.estimates.boot_s
+        return (len(asked_s) + 1) * wait_s + self.estimates.boot_at_s(offers[0].site)

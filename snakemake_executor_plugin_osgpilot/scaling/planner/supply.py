@@ -64,11 +64,11 @@ def usable_s(
     """Return the seconds until `pilot` accepts jobs, and the seconds it does so from then on."""
     if pilot.state.waits:
         wait_s = estimates.remaining_wait_s(pilot.offer, now_s - pilot.asked_s)
-        return wait_s + estimates.boot_s, pilot.walltime_s - policy.life_taken_s
+        return wait_s + estimates.boot_at_s(pilot.site), pilot.walltime_s - policy.life_taken_s
     delay_s = 0.0
     if pilot.state is PilotState.BOOTING:
         begun_s = now_s if pilot.started_s is None else pilot.started_s
-        delay_s = max(0.0, begun_s + estimates.boot_s - now_s)
+        delay_s = max(0.0, begun_s + estimates.boot_at_s(pilot.site) - now_s)
     if pilot.ends_s is None:
         return delay_s, pilot.walltime_s - policy.life_taken_s
     return delay_s, pilot.ends_s - END_MARGIN_S - now_s - delay_s

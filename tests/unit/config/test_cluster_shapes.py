@@ -12,6 +12,7 @@ from snakemake_executor_plugin_osgpilot.config.pilot_types import kinds
 from snakemake_executor_plugin_osgpilot.config.site import load
 from snakemake_executor_plugin_osgpilot.config.site_check import charges, problems
 from snakemake_executor_plugin_osgpilot.config.site_template import Answers
+from snakemake_executor_plugin_osgpilot.config.slurm_facts import partitions
 from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation
 from snakemake_executor_plugin_osgpilot.slurm import commands
 from snakemake_executor_plugin_osgpilot.slurm.inventory import survey, try_pilots
@@ -228,6 +229,44 @@ def test_the_first_site_file_is_accepted_by_the_check_and_by_slurm(tmp_path, nam
         assert cluster.run(argv).status == 0, shlex.join(argv)
 
 
+@pytest.mark.parametrize("cores", [36, 48, 64, 7])
+def test_no_smaller_pilot_has_more_memory_for_a_core_than_the_largest(tmp_path, cores):
+    """Slurm would give it more cores, where `MaxMemPerCPU` is all that the largest asks for."""
+    there = Cluster([partition("p", MaxMemPerCPU="4000")], [nodes("c1", "p", cores, 4000 * cores)])
+    facts = survey(there)
+    path = tmp_path / "site.yaml"
+    path.write_text(draft.text(facts, Answers(), "/s.json"))
+    found = kinds(load(path))
+    assert found[0].memory_mb == 4000 * cores
+    for kind in found:
+        asked = kind.offer.shape.cores
+        assert facts.partitions[0].cores_for_memory(asked, kind.memory_mb, "node") == asked
+
+
+CLUSTER = {"MaxMemPerCPU": "2000", "SelectType": "select/cons_tres"}
+LIMITS = {
+    "of the cluster": ({"MaxMemPerNode": "UNLIMITED"}, CLUSTER, (2000, None, False)),
+    "of the cluster's nodes": (
+        {"MaxMemPerNode": "UNLIMITED"}, {"MaxMemPerNode": "9000"}, (None, 9000, False),
+    ),
+    "its own of a core": ({"MaxMemPerCPU": "500"}, CLUSTER, (500, None, False)),
+    "its own of a node": ({"MaxMemPerNode": "64000"}, CLUSTER, (None, 64_000, False)),
+    "none": ({"MaxMemPerNode": "UNLIMITED"}, {"MaxMemPerNode": "UNLIMITED"}, (None, None, False)),
+    "whole nodes of the cluster": (
+        {"OverSubscribe": "NO"}, {"SelectType": "select/linear"}, (None, None, True),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_partition_has_the_limits_of_its_cluster_unless_it_has_its_own(name):
+    own, cluster, (of_core, of_node, whole) = LIMITS[name]
+    (there,) = partitions(partition("p", **own), cluster)
+    assert there.memory_per_core_mb == of_core
+    assert there.memory_max_mb == of_node
+    assert there.whole_nodes is whole
+
+
 def test_slurm_is_asked_once_for_each_partition():
     cluster, _ = SHAPES["whole nodes"]
     cluster.asked.clear()
@@ -257,6 +296,11 @@ CHARGED = {
         partition("p", MaxMemPerCPU="4000"), {},
         "partition p gives at most 4000 MB with each core: a pilot of 8 cores and 64000 MB is "
         "charged 16 cores; write `memory_mb: 32000` or less",
+    ),
+    "memory for each core, which multiplies the cores": (
+        partition("p", MaxMemPerCPU="3000"), {"memory": "cpu"},
+        "partition p gives at most 3000 MB with each core: a pilot of 8 cores and 64000 MB is "
+        "charged 24 cores; write `memory_mb: 24000` or less",
     ),
     "no request for memory": (partition("p", MaxMemPerCPU="4000"), {"memory": "none"}, ""),
     "nothing special": (partition("p"), {}, ""),
@@ -290,6 +334,11 @@ PROBLEMS = {
     "several nodes": (partition("p", MinNodes="4"), {}, "its jobs have at least 4 nodes"),
     "an account of another partition": (
         partition("p"), {"account": "far"}, "far: partition p does not take it; it takes lab",
+    ),
+    "memory for which no node has the cores": (
+        partition("p", MaxMemPerCPU="900"), {},
+        "`partitions.0.memory_mb` is 64000: a core gets at most 900 MB, so this takes 72 cores, "
+        "and its largest node has 64; write 7200 or less",
     ),
     "a denied account": (
         partition("p", DenyAccounts="lab"), {"account": "lab"}, "it denies the accounts lab",

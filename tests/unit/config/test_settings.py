@@ -13,6 +13,7 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 from snakemake_executor_plugin_osgpilot.config.run_options import options_of
 from snakemake_executor_plugin_osgpilot.config.settings import ExecutorSettings
+from snakemake_executor_plugin_osgpilot.config.sites import site_files
 from snakemake_executor_plugin_osgpilot.errors import InputError
 
 PLUGIN = ExecutorPluginRegistry().get_plugin("osgpilot")
@@ -105,6 +106,20 @@ def test_setting_has_same_meaning_from_every_source(read, tmp_path, name):
     in_the_environment = read(**{name: text})
     assert getattr(on_the_command_line, name) == meaning
     assert on_the_command_line == in_a_profile == in_the_environment
+
+
+SITES = {
+    "one line": "osgpilot-site: a.yaml,b.yaml\n",
+    "one line with a blank": "osgpilot-site: a.yaml, b.yaml\n",
+    "a line for each": "osgpilot-site:\n  a.yaml,\n  b.yaml\n",
+}
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_a_profile_may_have_several_sites(read, tmp_path, name):
+    (tmp_path / "config.yaml").write_text(SITES[name])
+    settings = read("--profile", str(tmp_path))
+    assert site_files(settings.site) == (Path("a.yaml"), Path("b.yaml"))
 
 
 def test_command_line_overrides_environment_overrides_profile(read, tmp_path):

@@ -6,13 +6,19 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+import snakemake_executor_plugin_slurm as plugin
 from snakemake.settings.types import SharedFSUsage, StorageSettings
 
+from snakemake_executor_plugin_osgpilot.common.snakemake_compat import (
+    add_generic_resources,
+    replace_resources,
+)
 from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
 from snakemake_executor_plugin_osgpilot.errors import InputError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.executor import fallback
 from snakemake_executor_plugin_osgpilot.executor.local import LocalExecutor
 from snakemake_executor_plugin_osgpilot.routing.policy import Where
+from snakemake_executor_plugin_osgpilot.staging.slurm_resources import memory_of_plain_job
 
 
 @pytest.fixture
@@ -91,6 +97,62 @@ def test_site_options_apply_unless_a_job_overrides_them():
     assert arguments() == " -A 'abc 1' -p normal --qos=high --constraint=avx2"
     assert arguments(slurm_account="x") == " -A theirs -p normal --qos=high --constraint=avx2"
     assert arguments(slurm_partition="x", qos="x") == " -A 'abc 1' -p theirs --constraint=avx2"
+
+
+class Known(dict):
+    """The resources of a job."""
+
+    __getattr__ = dict.__getitem__
+
+
+REQUESTED = {
+    "of the node": ("node", {"mem_mb": 900}, " --mem 900 "),
+    "of each core": ("cpu", {"mem_mb": 900}, " --mem-per-cpu 225 "),
+    "of each core of several tasks": (
+        "cpu", {"mem_mb": 900, "tasks": 4, "nodes": 2, "cpus_per_task": 2}, " --mem-per-cpu 225 ",
+    ),
+    "of each core, as the rule has it": (
+        "cpu", {"mem_mb": 900, "mem_mb_per_cpu": 10}, " --mem-per-cpu 10 "
+    ),
+    "none": ("none", {"mem_mb": 900}, ""),
+    "none, whatever the rule has": ("none", {"mem_mb": 900, "mem_mb_per_cpu": 10}, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REQUESTED)
+def test_memory_of_plain_jobs_is_requested_as_the_site_wants_it(name, monkeypatch):
+    how, resources, part = REQUESTED[name]
+    monkeypatch.setattr(plugin, "get_submit_command", plugin.get_submit_command)
+    replace_resources(
+        plugin.Executor, lambda job: memory_of_plain_job(how, job.resources, job.threads)
+    )
+    job = SimpleNamespace(resources=Known(runtime=5, **resources), threads=4)
+    words = ("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir")
+    call = plugin.get_submit_command(job, dict.fromkeys(words, "x"))
+    assert (part or " -t 5 ") in call
+    assert call.count("--mem") == bool(part)
+    assert job.resources.get("mem_mb") == 900
+
+
+@pytest.mark.parametrize(
+    ("resources", "option"),
+    [
+        ({"gres": "gpu:2"}, " --gres=lscratch:100,gpu:2"),
+        ({"gpu": 1}, " --gpus=1"),
+        ({}, ""),
+    ],
+)
+def test_generic_resources_of_a_rule_come_beside_those_of_the_site(monkeypatch, resources, option):
+    monkeypatch.setattr(plugin, "set_gres_string", plugin.set_gres_string)
+    site = SlurmOptions(options=("--licenses=a", "--gres=lscratch:100"))
+    for _ in range(2):
+        add_generic_resources(plugin.Executor, ",".join(site.gres))
+    assert plugin.set_gres_string(SimpleNamespace(resources=Known(resources))) == option
+    executor = Slurm()
+    executor.options = site
+    assert executor.get_partition_arg(SimpleNamespace(resources=resources)).endswith(
+        " --licenses=a --gres=lscratch:100"
+    )
 
 
 def test_site_options_do_not_apply_to_another_cluster():

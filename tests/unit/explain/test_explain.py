@@ -260,6 +260,16 @@ def test_why_a_pilot_is_as_it_is(situation):
     assert step in found.next_step
 
 
+def test_ids_of_two_clusters_may_coincide():
+    far = {"name": "osgpilot-r1-2", "site": "Far"}
+    facts = run(pilot(site="Near"), pilot(**far))
+    assert [each.subject for each in explain("7", facts)] == ["pilot 7 at Near", "pilot 7 at Far"]
+    (found,) = explain("Far:7", facts)
+    assert found.subject == "pilot 7 at Far"
+    assert explain("osgpilot-r1-2", facts) == (found,)
+    assert explain("Near:8", facts) == ()
+
+
 def test_an_idle_pilot_beside_waiting_jobs_refers_to_the_jobs():
     (found,) = explain("7", run(pilot(), job()))
     assert "no job runs there, although jobs wait" in found.lines

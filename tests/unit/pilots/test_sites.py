@@ -189,7 +189,7 @@ def test_every_site_is_asked_to_end_and_what_may_be_left_is_named(world):
     world.fleet.apply(BOTH)
     world.slurm["A"].down = True
     world.look()
-    with pytest.raises(Exception, match="A: Slurm still shows pilots"):
+    with pytest.raises(Exception, match="A: Slurm may still have pilots 1: "):
         world.fleet.end()
     assert not world.managers["B"].live
     assert world.fleet.live_at("A")

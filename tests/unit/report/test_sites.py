@@ -17,6 +17,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import (
 )
 from snakemake_executor_plugin_osgpilot.monitoring.line_check import is_whole
 from snakemake_executor_plugin_osgpilot.report.html import page
+from snakemake_executor_plugin_osgpilot.report.logs import logs_of
 from snakemake_executor_plugin_osgpilot.report.replay import fold
 from snakemake_executor_plugin_osgpilot.report.summary import view
 from snakemake_executor_plugin_osgpilot.report.terminal import screen
@@ -51,6 +52,15 @@ def test_status_names_the_site_of_each_pilot_and_the_charge_of_each_site():
     assert "Far: 2 pilots, 0 now, 8.000 core-hours charged; Near: 1 pilot" in text
     assert "site  Slurm job" in text
     assert "8.000</b><span>core-hours charged at Far for 2 pilots" in page(replayed, seen)
+
+
+def test_logs_of_pilots_with_the_same_id_are_told_apart():
+    replayed = run_at("Near", "Far")
+    for pilot in replayed.pilots.values():
+        pilot.allocation = "7"
+    titles = [log.title for log in logs_of("7", replayed)]
+    assert titles == ["pilot 7 at Near: done", "pilot 7 at Far: done"]
+    assert [log.title for log in logs_of("Far:7", replayed)] == titles[1:]
 
 
 def test_a_single_site_is_not_named():

@@ -4,6 +4,7 @@ import json
 import os
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -11,7 +12,7 @@ from doubles import FakeAccessPoint
 
 from snakemake_executor_plugin_osgpilot.cli.cleanup import cleanup
 from snakemake_executor_plugin_osgpilot.errors import OsgpilotError, OutcomeUnknownError
-from snakemake_executor_plugin_osgpilot.journal.location import SlurmHost
+from snakemake_executor_plugin_osgpilot.journal.location import Place, SiteLocation, SlurmHost
 from snakemake_executor_plugin_osgpilot.journal.process import this_process
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL, RunFolder
 from snakemake_executor_plugin_osgpilot.journal.schema import MIGRATIONS
@@ -164,6 +165,25 @@ def test_failed_removal_does_not_block_other_runs(folder):
     assert str(done.exception) == f"run {bad.name}: the access point is away"
     assert (bad / "jobs").exists()
     assert not (good / "jobs").exists()
+
+
+def test_each_folder_of_pilots_on_a_host_is_removed(folder, monkeypatch):
+    run, far = dead(folder, "Two"), SlurmHost("far")
+    places = [f"/scratch/{name}/{run.name}" for name in "ab"]
+    sites = [SiteLocation(place, "far", folder=place) for place in places]
+    with closing(Journal(run / JOURNAL)) as journal:
+        journal.set_place(Place(site="a", ssh="far", folder=places[0], others=(sites[1],)))
+    ran = []
+    host = SimpleNamespace(run=ran.append)
+
+    class Behind(FakeEndpoints):
+        def __init__(self, owner):
+            super().__init__(owner)
+            self.hosts[far], self.slurms[far] = host, self
+
+    monkeypatch.setattr(endpoints, "Endpoints", Behind)
+    assert "removed what 1 run(s) had left" in called(folder).output
+    assert ran == [["rm", "-rf", place] for place in places]
 
 
 def test_process_cannot_continue_a_removed_run(folder):

@@ -184,6 +184,33 @@ def fake_sbatch(tmp_path, monkeypatch):
     return install
 
 
+GRANTED = "echo Job 42 to start at 2026-01-02T03:04:05 using 4 processors on nodes n1 >&2"
+LIMITED = """
+case "$*" in
+    "show config") echo "MaxMemPerCPU            = 1000" ;;
+    *) echo "PartitionName=p Default=YES State=UP MaxMemPerCPU=500"
+       echo "PartitionName=q Default=NO State=UP MaxMemPerNode=UNLIMITED" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("partition", "how", "cores"),
+    [("p", "node", 8), ("", "node", 8), ("q", "node", 4), ("p", "none", 4), ("p", "cpu", 8)],
+)
+def test_cores_that_memory_takes_are_expected(fake_sbatch, tmp_path, partition, how, cores):
+    slurm = fake_sbatch(GRANTED)
+    slurm._options = SlurmOptions(memory=how)
+    wanted = replace(ALLOCATION, partition=partition, cores=4, memory_mb=3900)
+    # without an answer nothing is known of partitions
+    assert slurm.expectation(wanted).cores == 4
+    program = tmp_path / "scontrol"
+    program.write_text(f"#!/bin/sh\n{LIMITED}")
+    program.chmod(0o755)
+    assert slurm.expectation(wanted).cores == cores
+    assert slurm.verdict(wanted, "")[2].cores == cores
+
+
 FAILED = "sbatch: error: Batch job submission failed: "
 
 

@@ -52,6 +52,20 @@ def test_a_start_teaches_the_wait_and_a_registration_the_boot():
     known = learned(learned(Estimates(), PILOT, booting), booting, ready)
     assert known.waits_s == {"compute/4c": (60.0,)}
     assert known.boots_s == (40.0,)
+    assert learned(Estimates(), booting, replace(ready, site="A")).site_boots_s == {"A": (40.0,)}
+
+
+def test_each_site_has_boots_of_its_own_once_there_are_several():
+    known = Estimates()
+    for _ in range(9):
+        known = known.with_boot(600.0, "slow")
+    assert known.boot_at_s("slow") == known.boot_at_s("other") == known.boot_s
+    for _ in range(9):
+        known = known.with_boot(60.0, "quick")
+    assert known.boot_at_s("slow") == pytest.approx(600, rel=0.1)
+    assert known.boot_at_s("quick") == pytest.approx(60, rel=0.5)
+    assert known.boot_at_s("other") == known.boot_s
+    assert known.lead_s("x", "quick") == WAIT_PRIOR_S + known.boot_at_s("quick")
 
 
 def test_other_moves_teach_nothing():

@@ -40,6 +40,14 @@ def test_pilots_go_to_the_site_with_the_shortest_wait():
     assert launches(Snapshot(0.0, MANY), known=known) == {"B": 12}
 
 
+def test_pilots_go_to_the_site_where_they_boot_soonest():
+    known = Estimates(waits_s={A.name: (0.0,) * 50, B.name: (0.0,) * 50})
+    assert launches(Snapshot(0.0, MANY), replace(FAST, launches_max=3), known) == {"A": 3}
+    for _ in range(9):
+        known = known.with_boot(900.0, "A").with_boot(60.0, "B")
+    assert launches(Snapshot(0.0, MANY), replace(FAST, launches_max=3), known) == {"B": 3}
+
+
 @pytest.mark.parametrize(("cost_weight", "site"), [(0, "A"), (0.5, "B"), (1, "B")])
 def test_price_counts_as_much_as_the_cost_weight_says(cost_weight, site):
     policy = replace(FAST, offers=(replace(A, price=3.0), B), cost_weight=cost_weight)
