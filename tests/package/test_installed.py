@@ -49,3 +49,36 @@ def test_it_works_beside_the_plugins_for_slurm_and_htcondor(beside_others, tmp_p
 def test_it_works_with_the_bindings_that_these_ask_for(beside_others):
     argv = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/htcondor")
     beside_others.run("python", *argv, cwd=ROOT)
+
+
+@pytest.fixture
+def pool(installed, tmp_path):
+    """Return a function that runs a program in a pool that the wheel alone has made."""
+    name = "from-wheel"
+    installed.run("osgpilot", "pool", "build", cwd=tmp_path)
+    installed.run("osgpilot", "pool", "up", "--name", name, "--work", tmp_path)
+    yield lambda *argv: installed.run(
+        "osgpilot", "pool", "exec", "--name", name, "--", *argv, cwd=tmp_path
+    )
+    installed.run("osgpilot", "pool", "down", "--name", name)
+
+
+SITE_OPTIONS = (
+    *("--site", "LocalPool", "--resource", "LocalPool-Slurm", "--project", "TestProject"),
+    *("--central-manager", "ap.localpool:9618", "--image", "/opt/sif/pilot.sif"),
+    *("--token", "/home/alice/osg-token/flock.opensciencegrid.org", "--out", "site.yaml"),
+)
+
+
+def test_a_pool_made_by_the_wheel_runs_a_workflow_with_the_wheel(pool, tmp_path):
+    tmp_path.chmod(0o777)
+    (tmp_path / "Snakefile").write_text(
+        "rule a:\n    output: 'slot'\n    resources: runtime=5\n    shell: 'echo $_CONDOR_SLOT > {output}'\n"
+    )
+    pool("osgpilot", "site", "init", *SITE_OPTIONS)
+    argv = ("--osgpilot-site", "site.yaml", "--osgpilot-offload", "always", "--jobs", 1)
+    done = pool("snakemake", "--executor", "osgpilot", *argv, "--shared-fs-usage", "none")
+    assert "1 of 1 steps (100%) done" in done.stdout + done.stderr
+    assert (tmp_path / "slot").read_text().startswith("slot1")
+    where = "import snakemake_executor_plugin_osgpilot as p; print(p.__file__)"
+    assert not pool("python", "-c", where).stdout.startswith(str(ROOT))
