@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,12 +84,11 @@ class CondaBuilds:
             payload, request = build.payload(), build.request(image)
             # in this folder are no sources of the workflow: they do not travel
             parcel = pack(payload, run.folder.path / RULE, run.workdir)
-            identity, content = f"{RULE} {build.key}", digest(Prepared(payload, request, parcel))
-            key, is_known = run.intake.key_for(identity, content)
+            prepared, identity = Prepared(payload, request, parcel), f"{RULE} {build.key}"
+            key, is_known = run.intake.key_for(identity, partial(digest, prepared))
             job = Job(key, RULE, request, identity=identity)
             if not is_known:
-                parcel.write(run.folder.job(key))
-                run.intake.note(job, identity, content)
+                run.unwritten.add(job, partial(_itself, prepared))
             jobs[key] = job, build
         self.keys |= jobs.keys()
         # one file may be for several containers, and jobs of one label count as one and its retries
@@ -96,6 +96,7 @@ class CondaBuilds:
             HandedOver(job, f"{build.name} ({build.key})", (build.name,))
             for job, build in jobs.values()
         )
+        run.intake.reserve()
         run.intake.hand_over([job for job, _ in jobs.values()])
         run.controller.wake()
         return {key: build for key, (_, build) in jobs.items()}
@@ -124,6 +125,10 @@ class CondaBuilds:
         tail = output_tail(self._run.folder.job(job.key), self._redact, SAID_LINES)
         said = "".join(f"\n    {line}" for line in tail.splitlines() if line.strip())
         return InputError(f"{what}: {why} ({where})" + (f"; it said:{said}" if said else ""))
+
+
+def _itself(prepared: Prepared) -> Prepared:
+    return prepared
 
 
 @contextmanager

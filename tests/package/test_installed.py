@@ -73,7 +73,8 @@ SITE_OPTIONS = (
 def test_a_pool_made_by_the_wheel_runs_a_workflow_with_the_wheel(pool, tmp_path):
     tmp_path.chmod(0o777)
     (tmp_path / "Snakefile").write_text(
-        "rule a:\n    output: 'slot'\n    resources: runtime=5\n    shell: 'echo $_CONDOR_SLOT > {output}'\n"
+        "rule a:\n    output: 'slot'\n    resources: runtime=5\n"
+        "    shell: 'echo $_CONDOR_SLOT > {output}'\n"
     )
     pool("osgpilot", "site", "init", *SITE_OPTIONS)
     argv = ("--osgpilot-site", "site.yaml", "--osgpilot-offload", "always", "--jobs", 1)

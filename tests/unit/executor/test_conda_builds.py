@@ -33,15 +33,19 @@ class Run:
             run_again=lambda key, why: bool(self.ends[key]), mark_incomplete=lambda key: None,
         )  # fmt: skip
         self.intake = SimpleNamespace(
-            key_for=self.key_for, note=lambda *_: None, hand_over=self.hand_over,
+            key_for=self.key_for, reserve=lambda: None, hand_over=self.hand_over,
             done=self.settled.append, settle=lambda failed=(): self.settled.extend(failed),
         )  # fmt: skip
+        self.unwritten = SimpleNamespace(add=self.write)
         self.chronicle = SimpleNamespace(handed_over=list, failed=lambda key, why: None)
         self.controller = SimpleNamespace(wake=lambda: None)
         self.tenure = SimpleNamespace(is_certain=lambda: True)
 
     def key_for(self, identity, content):
         return f"key-{identity.rpartition(' ')[2]}", False
+
+    def write(self, job, pack):
+        pack().parcel.write(self.folder.job(job.key))
 
     def hand_over(self, jobs):
         self.handed_over |= {job.key: job for job in jobs}
