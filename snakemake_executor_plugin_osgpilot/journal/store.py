@@ -42,6 +42,7 @@ class Journal:
         self._lock = threading.Lock()
         self._noted: dict[str, tuple[Job, str, str]] = {}
         self._ids: dict[str, str] = {}
+        self._keys = self._keys_written = 0
         self._pilots: dict[str, Pilot] = {}
         self.on_lost: Callable[[RunTakenOverError], None] = _ignore
         if seat is not None:
@@ -95,7 +96,8 @@ class Journal:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Run one transaction, which includes job ids that could not be written before.
+        """Run one transaction, which includes the keys given to jobs since the last one, and job
+        ids that could not be written before.
 
         Raises `OutcomeUnknownError` or `RunTakenOverError`.
         """
@@ -107,17 +109,20 @@ class Journal:
                     "UPDATE jobs SET job_id = ? WHERE key = ?",
                     [(job_id, key) for key, job_id in self._ids.items()],
                 )
+                if (keys := self._keys) > self._keys_written:
+                    self._db.execute("UPDATE run SET keys = max(keys, ?)", (keys,))
                 yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
                 self._db.rollback()
                 raise
             self._ids.clear()
+            self._keys_written = keys
 
     def reserve(self, keys: int) -> None:
-        """Record the number of keys that were given to jobs. Raises `OutcomeUnknownError`."""
-        with self._writing() as db:
-            db.execute("UPDATE run SET keys = max(keys, ?)", (keys,))
+        """Record the number of keys that were given to jobs with the next write."""
+        with self._lock:
+            self._keys = max(self._keys, keys)
 
     def note(self, job: Job, identity: str, digest: str) -> None:
         """Register a job for `intend`, which writes it."""

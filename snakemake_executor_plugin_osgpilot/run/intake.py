@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 
-from ..errors import OsgpilotError, OutcomeUnknownError
+from ..errors import OsgpilotError
 from ..htcondor.bundle_folder import STATUS
 from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE, JOB_OUTPUT
 from ..jobs.manager import JobManager
@@ -76,10 +76,11 @@ class Intake:
         return key, False
 
     def reserve(self) -> None:
-        """Record the keys given so far: jobs that are not written yet leave nothing else behind."""
-        # without the record, a later session may use keys again that the history has
-        with suppress(OutcomeUnknownError):
-            self.journal.reserve(self.count)
+        """Record the keys given so far, so that no later session gives them to other jobs.
+
+        Of a job that is not written yet, only the history has the key.
+        """
+        self.journal.reserve(self.count)
 
     def hand_over(self, jobs: Iterable[Job]) -> int:
         """Pass jobs to the queue; return how many of them were there already."""
