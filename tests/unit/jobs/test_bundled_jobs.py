@@ -293,3 +293,11 @@ def test_a_mistake_in_the_decision_loses_no_job(queue, ap, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             queue.send()
     assert queue.send() == 1
+
+
+def test_when_pilots_come_as_many_jobs_follow_as_they_have_room_for(queue, ap):
+    queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(20))
+    assert queue.send() == 1
+    assert queue.send() == 0
+    queue.set_shapes([Shape(4, 3800), Shape(4, 3800)])
+    assert queue.send() == 7
