@@ -246,9 +246,9 @@ def test_the_retry_of_a_job_runs_alone(queue, ap, bundle):
     assert not ap.submissions[-1].bundles
 
 
-def test_an_answer_that_was_lost_is_found_again(queue, ap):
-    queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(4))
+def test_what_htcondor_keeps_of_a_bundle_names_its_members():
     bundles = Bundles()
+    assert bundles.of_text("7.2", text_of(["../x", "j03", "a/b"])) == {"j03": "7.2/0"}
     ids = bundles.of_text("7.0", text_of(["j00", "j01"]))
     assert ids == {"j00": "7.0/0", "j01": "7.0/1"}
     assert bundles.of_text("7.1", "j02") == {"j02": "7.1"}
