@@ -10,7 +10,7 @@ IFS= read -r -d '' limit_s <&3
 mkdir -p osgpilot-out
 # each job in a process group of its own: none outlives its turn
 set -m
-begun=${EPOCHREALTIME-$SECONDS}
+begun=${EPOCHREALTIME-$SECONDS} failed=0    # in a row
 while IFS= read -r -d '' key <&3 && IFS= read -r -d '' size <&3; do
     out=osgpilot-out/$key
     mkdir -p "$key" "$out" || break
@@ -25,7 +25,8 @@ while IFS= read -r -d '' key <&3 && IFS= read -r -d '' size <&3; do
     # the disk is for the next job, and so are names that this one made real with links to its folder
     rm -rf -- "$key" || { chmod -R u+rwX -- "$key"; rm -rf -- "$key"; } || break
     printf '%s %s %s %s\n' "$status" "$begun" "$began" "$ended" > "$out/status"
-    # the disk of the node is full (wrapper.sh)
-    ((status != 121 && SECONDS < limit_s)) || break
+    failed=$((status ? failed + 1 : 0))
+    # the disk of the node is full (wrapper.sh), or the node may be one on which all jobs fail
+    ((status != 121 && failed < 2 && SECONDS < limit_s)) || break
 done 2> /dev/null
 exit 0
