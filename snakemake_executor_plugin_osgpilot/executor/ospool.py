@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,7 +100,6 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._log_label = current_label()
         self._progress = ProgressReporter(snakemake_logger)
         self._run = open_run(workflow, share, self._progress.show, self.redact)
-        self._bundle_target_s = options_of(workflow.executor_settings).bundle_s
         self._ahead = self._lookahead(workflow)
         self._listeners: tuple[JobListener, ...] = (
             self._ahead,
@@ -246,6 +245,10 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         if not self._run.access_point.can_bundle:
             return 0.0
         return target_s(job, self._bundle_target_s)
+
+    @cached_property
+    def _bundle_target_s(self) -> float:
+        return options_of(self.workflow.executor_settings).bundle_s
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]

@@ -8,25 +8,25 @@ exec 3< "$0"
 IFS= read -r -d '' _ <&3
 IFS= read -r -d '' limit_s <&3
 mkdir -p osgpilot-out
-now() { echo "${EPOCHREALTIME-$SECONDS}"; }
 # each job in a process group of its own: none outlives its turn
 set -m
-begun=$(now)
-while IFS= read -r -d '' key <&3 && IFS= read -r -d '' size <&3 && ((SECONDS < limit_s)); do
+begun=${EPOCHREALTIME-$SECONDS} failed=0    # in a row
+while IFS= read -r -d '' key <&3 && IFS= read -r -d '' size <&3; do
     out=osgpilot-out/$key
     mkdir -p "$key" "$out" || break
     head -c "$size" <&3 > "$key/osgpilot-job" || break
-    began=$(now)
+    began=${EPOCHREALTIME-$SECONDS}
     (cd "$key" && export _CONDOR_SCRATCH_DIR=$PWD && exec /bin/bash osgpilot-job) > "$out/output" 2>&1 < /dev/null 3<&- &
     wait $!
     status=$?
     kill -KILL -- -$! 2> /dev/null
-    ended=$(now)
+    ended=${EPOCHREALTIME-$SECONDS}
     [ ! -e "$key/osgpilot-out" ] || mv -- "$key/osgpilot-out" "$out/returned" || break
     # the disk is for the next job, and so are names that this one made real with links to its folder
     rm -rf -- "$key" || { chmod -R u+rwX -- "$key"; rm -rf -- "$key"; } || break
     printf '%s %s %s %s\n' "$status" "$begun" "$began" "$ended" > "$out/status"
-    # the disk of the node is full (wrapper.sh)
-    ((status != 121)) || break
+    failed=$((status ? failed + 1 : 0))
+    # the disk of the node is full (wrapper.sh), or the node may be one on which all jobs fail
+    ((status != 121 && failed < 2 && SECONDS < limit_s)) || break
 done 2> /dev/null
 exit 0

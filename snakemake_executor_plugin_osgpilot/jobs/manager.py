@@ -272,7 +272,10 @@ class JobManager:
 
     def set_shapes(self, shapes: Iterable[Shape]) -> None:
         """Set the shapes of the pilots that there are, by which short jobs are bundled."""
-        self._tracker.shapes = tuple(shapes)
+        given = tuple(shapes)
+        if given != self._tracker.shapes:
+            # more may start now
+            self._tracker.shapes, self._later = given, 0
 
     @property
     def suspects(self) -> Collection[str]:

@@ -72,7 +72,8 @@ class Bundles:
         """Return the ids of the jobs by key whose keys HTCondor has kept for a job of its own."""
         if SEPARATOR not in text:
             return {text: job_id}
-        return self.add(job_id, list(filter(None, text.split(SEPARATOR))))
+        # they name folders
+        return self.add(job_id, [key for key in text.split(SEPARATOR) if key.isalnum()])
 
     def keys(self, job_id: str) -> tuple[str, ...]:
         """Return the keys of the members of the bundle that a job is in, none if it is in none."""

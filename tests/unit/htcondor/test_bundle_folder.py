@@ -87,6 +87,14 @@ def test_one_that_fails_leaves_the_others_alone(bundle):
     assert (bundle.job("000004") / "output").read_text() == "bad\n"
 
 
+def test_two_failures_in_a_row_end_the_bundle(bundle):
+    for key in ("000004", "000005", "000006"):
+        bundle.add(key, "exit 3\n")
+    keys = ["000004", "000001", "000005", "000006", "000002"]
+    bundle.execute(keys)
+    assert [end and end.exit_status for end in bundle.back(keys)] == [3, 0, 3, 3, None]
+
+
 def test_inputs_are_those_of_each_job(bundle):
     for n, key in enumerate(("000004", "000005")):
         bundle.add(key, "mkdir osgpilot-out; cat data > osgpilot-out/result\n", data=f"{n}")

@@ -246,9 +246,9 @@ def test_the_retry_of_a_job_runs_alone(queue, ap, bundle):
     assert not ap.submissions[-1].bundles
 
 
-def test_an_answer_that_was_lost_is_found_again(queue, ap):
-    queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(4))
+def test_what_htcondor_keeps_of_a_bundle_names_its_members():
     bundles = Bundles()
+    assert bundles.of_text("7.2", text_of(["../x", "j03", "a/b"])) == {"j03": "7.2/0"}
     ids = bundles.of_text("7.0", text_of(["j00", "j01"]))
     assert ids == {"j00": "7.0/0", "j01": "7.0/1"}
     assert bundles.of_text("7.1", "j02") == {"j02": "7.1"}
@@ -293,3 +293,11 @@ def test_a_mistake_in_the_decision_loses_no_job(queue, ap, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             queue.send()
     assert queue.send() == 1
+
+
+def test_when_pilots_come_as_many_jobs_follow_as_they_have_room_for(queue, ap):
+    queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(20))
+    assert queue.send() == 1
+    assert queue.send() == 0
+    queue.set_shapes([Shape(4, 3800), Shape(4, 3800)])
+    assert queue.send() == 7
