@@ -80,7 +80,7 @@ class CondaBuilds:
     def _submit(self, builds: Sequence[CondaBuild]) -> dict[str, CondaBuild]:
         run, jobs = self._run, {}
         for build in builds:
-            image = self._find(build.image)
+            image = self._image(build)
             payload, request = build.payload(), build.request(image)
             # in this folder are no sources of the workflow: they do not travel
             parcel = pack(payload, run.folder.path / RULE, run.workdir)
@@ -101,6 +101,12 @@ class CondaBuilds:
         run.controller.wake()
         return {key: build for key, (_, build) in jobs.items()}
 
+    def _image(self, build: CondaBuild) -> Image:
+        try:
+            return self._find(build.image)
+        except InputError as error:
+            raise InputError(f"{_what(build)}: {error}") from error
+
     def _archive(self, key: str, build: CondaBuild) -> Path | None:
         """Return the archive of a job that ended, None if the job has to run again."""
         (job,), folder = self._run.queue.jobs([key]), self._run.folder.job(key)
@@ -120,11 +126,15 @@ class CondaBuilds:
         self._run.queue.mark_incomplete(job.key)
         self._run.chronicle.failed(job.key, why)
         self._run.intake.settle([job.key])
-        what = f"rule {build.rule}: its conda environment {build.name} cannot be made"
         where = place(job.allocation_id, job.node)
         tail = output_tail(self._run.folder.job(job.key), self._redact, SAID_LINES)
         said = "".join(f"\n    {line}" for line in tail.splitlines() if line.strip())
-        return InputError(f"{what}: {why} ({where})" + (f"; it said:{said}" if said else ""))
+        text = f"{_what(build)}: {why} ({where})"
+        return InputError(f"{text}; it said:{said}" if said else text)
+
+
+def _what(build: CondaBuild) -> str:
+    return f"rule {build.rule}: its conda environment {build.name} cannot be made"
 
 
 def _itself(prepared: Prepared) -> Prepared:

@@ -162,3 +162,13 @@ def test_sigterm_ends_the_wait_and_is_handled_as_before_afterwards(make):
     with pytest.raises(KeyboardInterrupt):
         list(archives)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_image_that_is_not_there_is_named_with_the_rule(tmp_path):
+    def find(name):
+        raise InputError(f"the container image /{name} does not exist")
+
+    with pytest.raises(InputError) as failed:
+        list(CondaBuilds(Run(tmp_path, {}), Redactor([]), find).make(BUILDS))
+    what = "rule r: its conda environment envs/a.yaml cannot be made"
+    assert str(failed.value) == f"{what}: the container image /conda.sif does not exist"
