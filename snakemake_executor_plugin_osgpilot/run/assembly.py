@@ -174,7 +174,7 @@ def _reached(site: Site, sites: tuple[Site, ...], undo: ExitStack) -> Cluster:
         if len(sites) == 1:
             raise
         raise type(error)(
-            f"site {site.resource}: {error}; to run without it, leave its file out of "
+            f"site {site.resource}: {error}; to begin a run without it, leave its file out of "
             "--osgpilot-site"
         ) from error
     undo.callback(cluster.host.close)

@@ -72,6 +72,7 @@ def free_ports() -> dict[str, int]:
 
 @pytest.fixture
 def s3(tmp_path_factory, trusted: Trusted) -> Iterator[S3]:
+    assert WEED.exists(), "tests/run fetches SeaweedFS into .servers"
     folder = tmp_path_factory.mktemp("s3")
     identity = {"accessKey": ACCESS, "secretKey": SECRET}
     may = ["Admin", "Read", "List", "Write"]
