@@ -57,7 +57,8 @@ class RunOptions:
     """Options of a run. Pilots bind `shared_folders` of their node into jobs.
 
     `pilot_sharing` is whose jobs pilots accept; `on_exit` the action on Ctrl-C, see `run.shutdown`;
-    `access_point` overrides the site file, see `htcondor.factory`; `notify` is where messages go.
+    `access_point` overrides the site file, see `htcondor.factory`; `notify` is where messages go;
+    inputs of `shared_least_bytes` or more are sent once to each pilot (None: none are).
     """
 
     project: str | None
@@ -68,6 +69,7 @@ class RunOptions:
     on_exit: str = "cancel"
     access_point: str | None = None
     notify: str | None = None
+    shared_least_bytes: int | None = None
 
     @property
     def whose(self) -> PilotSharing:
@@ -99,6 +101,7 @@ def options_of(settings: ExecutorSettings) -> RunOptions:
         settings.on_exit,
         settings.access_point,
         settings.notify,
+        shared_least_bytes(settings.shared_inputs),
     )
 
 
@@ -123,6 +126,26 @@ def _limits_of(site: Site) -> SiteLimits:
 
 def _core_s(core_h: float | None) -> float | None:
     return None if core_h is None else 3600 * core_h
+
+
+SHARED_LEAST_MB = 10
+"""Least size of a shared input. On each pilot it costs a second or two, and a slot without cores;
+10 MB take less than that on a slow link of 100 Mbit/s."""
+
+
+def shared_least_bytes(given: str | None) -> int | None:
+    """Return the least size of `--osgpilot-shared-inputs`, None if inputs are not shared.
+
+    Raises `InputError`.
+    """
+    text = (given or "auto").strip()
+    if text == "off":
+        return None
+    if text != "auto" and not re.fullmatch("[1-9][0-9]{0,9}", text):
+        raise InputError(
+            f"--osgpilot-shared-inputs is {text!r}: give a size in MB (1 or more), auto or off"
+        )
+    return (SHARED_LEAST_MB if text == "auto" else int(text)) * 1024 * 1024
 
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9_@+=.~-]+)+")

@@ -40,6 +40,7 @@ from ..staging.preparer import Preparer
 from ..staging.resource_request import Requests
 from ..staging.returned_files import IncompleteOutputError
 from ..staging.s3_keys import KeyFiles
+from ..staging.shared_inputs import LIST, Sharing, files, read_list
 from ..staging.software import Software
 from ..staging.transfer_policy import traffic_of
 from ..staging.usage import spent
@@ -89,6 +90,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._preparer: Preparer | None = None
         self._ended: dict[AnyJob, tuple[str, float]] = {}
         self._closed = False
+        self._counted = 0
         self._put_off: dict[str, Job] = {}
         self._in_flight = InFlight()
         self.interrupted = False
@@ -150,6 +152,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._run.tenure.is_certain()
         # of groups that overlap, the whole comes before its parts
         jobs = sorted(jobs, key=lambda job: -len(members(job)))
+        self._count_users()
         for first in range(0, len(jobs), BATCH):
             self._hand_over(jobs[first : first + BATCH])
         self._look_ahead()
@@ -178,6 +181,12 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         for listener in self._listeners:
             listener.handed_over(ready)
         self._run.controller.wake()
+
+    def _count_users(self) -> None:
+        """Count the jobs that have each input, if there are other jobs than at the last time."""
+        if self._preparer and len(self.dag) != self._counted:
+            self._counted = len(self.dag)
+            self._preparer.sharing.count(filter(self._serves, self.dag.needrun_jobs()))
 
     def run_job(self, job: AnyJob) -> None:
         """Run a single job; Snakemake itself only calls `run_jobs`."""
@@ -216,9 +225,12 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         own_identity, content = identity(job), digest(prepared)
         key, is_known = intake.key_for(own_identity, content)
         urls = tuple(url for url, _ in prepared.payload.urls)
-        own = Job(key, job.name, prepared.request, urls, identity=own_identity)
+        # the folder of a known job is as an earlier session wrote it
+        folder = self._run.folder.job(key)
+        shared = read_list(folder / LIST) if is_known else files(prepared.parcel.shared)
+        own = Job(key, job.name, prepared.request, urls, identity=own_identity, shared=shared)
         if not is_known:
-            prepared.parcel.write(self._run.folder.job(key))
+            prepared.parcel.write(folder)
             intake.note(own, own_identity, content)
         self._payloads[key] = prepared.payload.after_submission()
         return own
@@ -378,6 +390,7 @@ def make_preparer(
     Python environment; `software` makes conda environments.
     """
     settings = workflow.executor_settings
+    least_bytes = options_of(settings).shared_least_bytes
     # as HTCondor reads it
     folder = neutral(run.folder.path)
     shared = workflow.storage_settings.shared_fs_usage
@@ -402,4 +415,5 @@ def make_preparer(
         frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
         environment_image,
         software,
+        Sharing(least_bytes if run.access_point.shares_inputs else None, run.workdir),
     )

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ..model.resources import Request, Shape
 from .state.events import Event
+from .state.job import SharedFile
 from .state.stuck_jobs import NegotiationStatus
 
 
@@ -17,7 +18,8 @@ class Submission:
     or are gone but may still be in the collector; `urls` are inputs that the execution point
     fetches, by job key; `apart` is True if jobs that need much memory are spread over pilots, see
     `memory_balance.apart`, and `largest` the shape of the biggest pilot, if known. `kept_off` are
-    nodes or pilots on which these jobs failed before.
+    nodes or pilots on which these jobs failed before; `shared` are inputs that are sent once to
+    each pilot, by job key.
     """
 
     keys: tuple[str, ...]
@@ -27,6 +29,7 @@ class Submission:
     apart: bool = False
     largest: Shape | None = None
     kept_off: tuple[str, ...] = ()
+    shared: Mapping[str, tuple[SharedFile, ...]] = field(default_factory=dict)
 
 
 class AccessPoint(Protocol):

@@ -329,7 +329,8 @@ class JobManager:
         keys = [job.key for job in jobs]
         urls = {job.key: job.urls for job in jobs if job.urls}
         more = tracker.avoided_pilots, urls, tracker.apart, tracker.largest
-        submission = Submission(tuple(keys), request, *more, kept_off)
+        shared = {job.key: job.shared for job in jobs if job.shared}
+        submission = Submission(tuple(keys), request, *more, kept_off, shared)
         try:
             if self._journal:
                 self._journal.intend(keys)

@@ -33,6 +33,7 @@ from .rule_resources import IMAGE, RUNTIME_IMAGE
 from .run_body import Bodies, has_body
 from .s3_keys import KeyFiles, Lines
 from .scripts import interpreters, is_in_python, lacking, needs_interpreter
+from .shared_inputs import Sharing
 from .snakemake_modules import write_modules
 from .software import Software
 from .storage import needs_plugin, storage_script, store_benchmarks
@@ -79,6 +80,7 @@ class Preparer:
     environment_image: Callable[[], str] = str
     """Returns an image with the Python environment of this process; makes it if need be."""
     software: Software = field(default_factory=lambda: Software(lambda text: None, making=False))
+    sharing: Sharing = field(default_factory=Sharing)
     _warned: set[str] = field(default_factory=set)
     _classes: dict[str, JobClass] = field(default_factory=dict)
 
@@ -187,7 +189,8 @@ class Preparer:
         payload, request = self.draft(job)
         if payload.modules is not None:
             write_modules(self.run_folder, payload.modules)
-        return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
+        parcel = pack(payload, self.run_folder, self.workdir, self.sharing.of)
+        return Prepared(payload, request, parcel)
 
     def store_benchmarks(self, job: AnyJob) -> None:
         """Store the benchmarks of a job that belong into storage, once they are in place here."""

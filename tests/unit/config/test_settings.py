@@ -26,6 +26,7 @@ GIVEN = {
     "shared_prefixes": ("/data,/scratch", ["/data,/scratch"]),
     "url_schemes": ("osdf,s3", ["osdf,s3"]),
     "on_exit": ("detach", "detach"),
+    "shared_inputs": ("off", "off"),
     "notify": ("mail:me@example.org", "mail:me@example.org"),
     "max_pilots": ("3", 3),
     "max_pending": ("2", 2),
@@ -150,6 +151,8 @@ def test_value_of_wrong_type_is_refused_by_name(read, capsys, name, text, why, e
         *(("max_core_hours", text, "a number above 0") for text in ("0", "-1", "nan", "inf")),
         *(("cost_weight", text, "it goes from 0 to 1") for text in ("-0.1", "1.1", "nan")),
         ("shared_prefixes", "data", "give absolute paths"),
+        *(("shared_inputs", text, "give a size in MB (1 or more), auto or off")
+          for text in ("0", "-1", "1.5", "on", "10 MB")),
     ],
 )  # fmt: skip
 def test_number_out_of_range_is_refused_with_the_range(read, name, text, allowed):
