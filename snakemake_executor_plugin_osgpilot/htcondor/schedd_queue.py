@@ -28,7 +28,7 @@ from .submit_description import (
     describe,
     items,
     keeper,
-    resource_attributes,
+    resource_edits,
 )
 from .worker_client import Worker
 from .worker_lock import ASKING
@@ -209,7 +209,7 @@ class CondorQueue:
         self._ask("force_remove", ids=ids)
 
     def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
-        edits = {} if shape is None else resource_attributes(shape)
+        edits = [] if shape is None else resource_edits(shape)
         self._ask("release", ids=list(job_ids), edits=edits)
 
     def negotiation_status(self, since_s: float) -> NegotiationStatus:

@@ -65,10 +65,18 @@ KEPT_IMAGE = "OSGPilotImage"
 """Attribute of a job that never runs: the jobs of all submissions share an image, or inputs,
 through it."""
 
-SHARED_KB = "OSGPilotSharedKB"
-"""Attribute of a job: the size of its shared inputs. HTCondor takes them off the disk that the job
-gets, as it links them into the job's folder (MODIFY_REQUEST_EXPR_REQUESTDISK), but wrapper.sh makes
-copies."""
+OWN_DISK = "OSGPilotDiskKB"
+"""Attribute of a job with shared inputs: the disk that it needs itself."""
+
+FULL_DISK = (
+    f"MY.{OWN_DISK} + (TARGET.catalogs is undefined ? 0 : "
+    "sum(evalInEachContext(member(CatalogID, RequestedCatalogIDs) ? CatalogSize : 0,"
+    " TARGET.catalogs)))"
+)
+"""The disk that a job with shared inputs asks for. A slot takes what it has of them off the request
+(MODIFY_REQUEST_EXPR_REQUESTDISK), as HTCondor links them into the job's folder; but wrapper.sh
+makes copies, and where several came together, 25.14 counts the first ones with each that follows.
+So they are added here in the same way."""
 
 CATALOGS = "My.CommonInputCatalogs"
 CATALOG = "My._x_catalog_"
@@ -184,13 +192,17 @@ def avoided(pilots: Iterable[str]) -> str:
     return '"' + ",".join(safe_name(pilot, "pilot") for pilot in pilots) + '"'
 
 
-def resource_attributes(shape: Shape) -> dict[str, str]:
-    """Return the job attributes to change so that a job in the queue requests this memory and disk.
+def resource_edits(shape: Shape) -> list[tuple[str, dict[str, str]]]:
+    """Return the job attributes to change so that a job in the queue requests this memory and disk,
+    each with the condition on jobs to change.
 
     RequestMemory is in MB, RequestDisk in KB (HTCondor manual, Job ClassAd Attributes).
     """
-    disk = f"{shape.disk_mb * 1024} + (MY.{SHARED_KB} ?: 0)"
-    return {"RequestMemory": str(shape.memory_mb), "RequestDisk": disk}
+    memory, disk = str(shape.memory_mb), str(shape.disk_mb * 1024)
+    return [
+        (f"{OWN_DISK} is undefined", {"RequestMemory": memory, "RequestDisk": disk}),
+        (f"{OWN_DISK} isnt undefined", {"RequestMemory": memory, OWN_DISK: disk}),
+    ]
 
 
 def require_gpus(model: str = "", manufacturer: str = "") -> str:
@@ -348,11 +360,11 @@ def _shared(
     common: bool,
 ) -> dict[str, str]:
     """Return the lines for shared inputs; which of them a job has is in `items`."""
-    disk = f"{submission.request.job_class.shape.disk_mb * 1024} + MY.{SHARED_KB}"
-    lines = {"request_disk": disk, f"My.{SHARED_KB}": "$(OSGPilotSharedKB)"}
     if not (common and submission.request.common):
         given = f"{description['transfer_input_files']}$(OSGPilotShared)"
-        return lines | {"transfer_input_files": given}
+        return {"transfer_input_files": given}
+    own_kb = submission.request.job_class.shape.disk_mb * 1024
+    lines = {"request_disk": FULL_DISK, f"My.{OWN_DISK}": str(own_kb)}
     place = f"{folder}/jobs/{SHARED_FOLDER}"
     names = {name for files in submission.shared.values() for name, _ in files}
     lines |= {f"{CATALOG}{name}": f'"{place}/{safe_name(name, "input")}"' for name in sorted(names)}
@@ -389,7 +401,6 @@ def _shared_of(files: Iterable[SharedFile]) -> dict[str, str]:
         "OSGPilotCatalogs": "".join(f",{name}" for name in names),
         # relative to the job's folder
         "OSGPilotShared": "".join(f",../{SHARED_FOLDER}/{name}" for name in names),
-        "OSGPilotSharedKB": str(sum(-(-each.size_bytes // 1024) for each in files)),
     }
 
 

@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import signal
 from pathlib import Path
 
 import pytest
-from conftest import Workflow, jobs_in_queue, past_jobs
+from conftest import PATIENCE_S, Workflow, jobs_in_queue, past_jobs, tool, until
 
 MB = 1024 * 1024
+JOB_IMAGE = "/opt/sif/job.sif"
 
 SNAKEFILE = """
 rule all:
@@ -21,6 +23,7 @@ rule index:
 rule map:
     input: "genome", "index", small="small.txt"
     output: "out/{n}.txt"
+    resources: container_image="/opt/sif/job.sif"
     shell:
         # a careless job: what it has is its own
         "cat {input[0]} {input[1]}/deep/data {input[1]}/second {input.small} | md5sum > {output};"
@@ -33,20 +36,33 @@ rule late:
     shell: "md5sum < genome > {output}"
 """
 
+SIMPLE = """
+rule all:
+    input: expand("out/{n}.txt", n=range(4))
+
+rule each:
+    input: "data/genome"
+    output: "out/{n}.txt"
+    shell: "md5sum < {input} > {output}"
+"""
+
 
 def random_file(path: Path, size_mb: int) -> bytes:
+    path.parent.mkdir(exist_ok=True)
     content = os.urandom(MB) * size_mb
     path.write_bytes(content)
     return content
 
 
 def ads(workflow: Workflow) -> list[dict]:
-    (run,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
-    return past_jobs(run.parent.name)
+    (log,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
+    return past_jobs(log.parent.name)
 
 
-def log_of(workflow: Workflow) -> str:
-    return next(workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")).read_text()
+def arrivals(workflow: Workflow) -> int:
+    (log,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
+    assert "disk usage exceeded" not in log.read_text()
+    return log.read_text().count("Finished transferring common files")
 
 
 def test_inputs_of_many_jobs_go_once_to_each_pilot_and_each_job_has_its_own(workflow: Workflow):
@@ -61,14 +77,52 @@ def test_inputs_of_many_jobs_go_once_to_each_pilot_and_each_job_has_its_own(work
     assert (workflow.folder / "late.txt").read_text().startswith(hashlib.md5(genome).hexdigest())
     assert (workflow.folder / "genome").read_bytes() == genome
     assert not jobs_in_queue()
-    mapped = [ad for ad in ads(workflow) if len(ad.get("RequestedCatalogs", [])) == 2]
+    every = ads(workflow)
+    # image, genome and index
+    mapped = [ad for ad in every if len(ad.get("RequestedCatalogs", [])) == 3]
     assert len(mapped) == 12
+    assert max(ad["BytesRecvd"] for ad in every) < MB
     pilots = {ad["LastRemoteHost"].partition("@")[2] for ad in mapped}
-    assert max(ad["BytesRecvd"] for ad in mapped) < MB
-    # genome and index, each once on each pilot
-    arrived = log_of(workflow).count("Finished transferring common files")
-    assert len(pilots) * 2 <= arrived <= len(pilots) * 2 + 1
-    assert "disk usage exceeded" not in log_of(workflow)
-    moved = workflow.record()["transfers"]
-    assert moved["shared"] == arrived
-    assert moved["shared_mb"] == pytest.approx(arrived / 2 * 36, rel=0.4)
+    others = {ad["LastRemoteHost"].partition("@")[2] for ad in every} - pilots
+    arrived = arrivals(workflow)
+    assert len(pilots) * 3 <= arrived <= len(pilots) * 3 + len(others)
+    moved, image_mb = workflow.record()["transfers"], Path(JOB_IMAGE).stat().st_size / MB
+    assert moved["images"] + moved["shared"] == arrived
+    assert moved["images_mb"] == pytest.approx(moved["images"] * image_mb)
+    assert moved["shared_mb"] == pytest.approx(36 * len(pilots), abs=36)
+
+
+def test_a_resumed_run_goes_on_with_the_jobs_that_share_inputs(workflow: Workflow):
+    genome = random_file(workflow.folder / "data/genome", 12)
+    workflow.snakefile(SIMPLE)
+    process = workflow.start("--osgpilot-max-pilots", "1")
+    until(lambda: len(jobs_in_queue()) == 5, "four jobs and one that keeps what they share")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (keeper,) = tool("condor_q", "-constraint", "OSGPilotImage =!= undefined",
+                     "-af", "ClusterId").split()  # fmt: skip
+    # as the access point does where a pilot cannot get them: then each job gets its own
+    tool("condor_qedit", keeper, "CommonTransferFailed", "true")
+    options = ("--nolock", "--rerun-incomplete", "--osgpilot-shared-inputs", "off")
+    assert workflow.run(*options) == 0, workflow.said
+    assert "resumed tracking 4 job(s) of the previous session" in workflow.said
+    expected = hashlib.md5(genome).hexdigest()
+    for n in range(4):
+        assert (workflow.folder / f"out/{n}.txt").read_text().split()[0] == expected
+    every = ads(workflow)
+    assert len(every) == 4
+    assert all(ad["CommonInputCatalogs"] for ad in every)
+    assert min(ad["BytesRecvd"] for ad in every) > 12 * MB
+    assert arrivals(workflow) == 0
+
+
+def test_a_shared_input_that_is_gone_fails_its_jobs_by_name(workflow: Workflow):
+    random_file(workflow.folder / "data/genome", 12)
+    workflow.snakefile(SIMPLE)
+    process = workflow.start("--osgpilot-max-pilots", "1", "--keep-going")
+    until(lambda: len(jobs_in_queue()) == 5, "the jobs")
+    (workflow.folder / "data/genome").unlink()
+    assert process.wait(PATIENCE_S) == 1, workflow.said
+    print(workflow.said)
+    assert "data/genome" in workflow.said
+    assert not jobs_in_queue()
