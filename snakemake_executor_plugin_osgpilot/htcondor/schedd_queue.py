@@ -159,6 +159,7 @@ class CondorQueue:
             self._folder,
             common_images=self.common_images,
             keeper_cluster=keeper_cluster,
+            image_kb=_size_kb(submission.request.container_image) if submission.shared else 0,
         )
 
     def _with_keeper(self, submission: Submission) -> tuple[Submission, int]:
@@ -267,6 +268,14 @@ class CondorQueue:
     def _ask(self, do: str, timeout_s: float = QUERY_S, **more: Any) -> Any:
         request = {"do": do, "at": self._address, "constraint": self._mine, **more}
         return self._worker.ask(request, timeout_s=timeout_s)
+
+
+def _size_kb(image: str) -> int:
+    """Return the size of an image of this machine, 0 if it is none."""
+    try:
+        return -(-Path(image).stat().st_size // 1024)
+    except OSError:
+        return 0
 
 
 def version(text: str) -> tuple[int, int]:

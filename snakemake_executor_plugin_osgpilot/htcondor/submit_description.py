@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 
 from ..common.names import SAFE_NAME, safe_name, safe_offer
@@ -68,15 +69,9 @@ through it."""
 OWN_DISK = "OSGPilotDiskKB"
 """Attribute of a job with shared inputs: the disk that it needs itself."""
 
-FULL_DISK = (
-    f"MY.{OWN_DISK} + (TARGET.catalogs is undefined ? 0 : "
-    "sum(evalInEachContext(member(CatalogID, RequestedCatalogIDs) ? CatalogSize : 0,"
-    " TARGET.catalogs)))"
-)
-"""The disk that a job with shared inputs asks for. A slot takes what it has of them off the request
-(MODIFY_REQUEST_EXPR_REQUESTDISK), as HTCondor links them into the job's folder; but wrapper.sh
-makes copies, and where several came together, 25.14 counts the first ones with each that follows.
-So they are added here in the same way."""
+SHARED_DISK = "OSGPilotSharedKB"
+"""Attribute of a job with shared inputs: what a slot takes off its request at most, see
+`_taken_off_kb`."""
 
 CATALOGS = "My.CommonInputCatalogs"
 CATALOG = "My._x_catalog_"
@@ -232,13 +227,15 @@ def describe(
     *,
     common_images: bool = False,
     keeper_cluster: int = 0,
+    image_kb: int = 0,
 ) -> dict[str, str]:
     """Return the submit description of `submission`; variables of single jobs are in `items`.
 
     Job folders are `run_folder/jobs/KEY`. The whole folder `osgpilot-out` is transferred back,
     also after a failure, so that a failing rule never puts its job on hold. `common_images` is True
     if the access point can send an image once for all jobs of a submission on one pilot;
-    with the `keeper_cluster` of its image, it does so for all submissions.
+    with the `keeper_cluster` of its image, it does so for all submissions. `image_kb` is the size
+    of the image.
     """
     folder = plain_path(run_folder)
     request = submission.request
@@ -279,7 +276,8 @@ def describe(
     needed = description["requirements"]
     description |= _gpus(request) | _container(request, needed, common=common)
     if submission.shared:
-        description |= _shared(submission, folder, needed, description, common=common)
+        common &= request.common
+        description |= _shared(submission, folder, needed, description, image_kb, common=common)
     if keeper_cluster:
         description[SHARED_THROUGH] = str(keeper_cluster)
     # the largest jobs first, as planned: small ones that start first would fragment all slots
@@ -356,27 +354,49 @@ def _shared(
     folder: str,
     requirements: str,
     description: Mapping[str, str],
+    image_kb: int,
     *,
     common: bool,
 ) -> dict[str, str]:
-    """Return the lines for shared inputs; which of them a job has is in `items`."""
-    if not (common and submission.request.common):
+    """Return the lines for shared inputs; which of them a job has is in `items`.
+
+    They travel with each job if a pilot might have no room for what HTCondor counts.
+    """
+    image = description["container_image"] if "container_is_common" in description else ""
+    own_kb = submission.request.job_class.shape.disk_mb * 1024
+    taken_kb = max(_taken_off_kb(each, image_kb) for each in submission.shared.values())
+    room_mb = submission.largest.disk_mb if submission.largest else 0
+    if not common or (room_mb and own_kb + taken_kb > room_mb * 1024):
         given = f"{description['transfer_input_files']}$(OSGPilotShared)"
         return {"transfer_input_files": given}
-    own_kb = submission.request.job_class.shape.disk_mb * 1024
-    lines = {"request_disk": FULL_DISK, f"My.{OWN_DISK}": str(own_kb)}
     place = f"{folder}/jobs/{SHARED_FOLDER}"
     names = {name for files in submission.shared.values() for name, _ in files}
-    lines |= {f"{CATALOG}{name}": f'"{place}/{safe_name(name, "input")}"' for name in sorted(names)}
+    lines = {f"{CATALOG}{name}": f'"{place}/{safe_name(name, "input")}"' for name in sorted(names)}
     before = ""
-    if "container_is_common" in description:
-        image = description["container_image"]
+    if image:
         before = _catalog_of(image)
-        # what the user asked for under another name is never looked at
+        # the one that condor_submit makes would not be among these
         lines[f"{CATALOG}{before}"] = f'"{image}"'
-    lines[CATALOGS] = f'"{before}$(OSGPilotCatalogs)"'
-    lines["requirements"] = f"({requirements}) && {LATER_AGAIN}"
-    return lines
+    return lines | {
+        CATALOGS: f'"{before}$(OSGPilotCatalogs)"',
+        "request_disk": f"MY.{OWN_DISK} + MY.{SHARED_DISK}",
+        f"My.{OWN_DISK}": str(own_kb),
+        f"My.{SHARED_DISK}": str(taken_kb),
+        "requirements": f"({requirements}) && {LATER_AGAIN}",
+    }
+
+
+def _taken_off_kb(files: Iterable[SharedFile], image_kb: int) -> int:
+    """Return what a slot takes off the disk that a job with these inputs requests, at most.
+
+    It is the size of those that are there already, as HTCondor links them into the job's folder
+    (MODIFY_REQUEST_EXPR_REQUESTDISK); but wrapper.sh makes copies. Of several that came together,
+    25.14 counts with each those before it, of which the image is the first. The image itself is in
+    the job's own request.
+    """
+    sizes_kb = [-(-each.size_bytes // 1024) for each in files]
+    together_kb = accumulate(sizes_kb, initial=image_kb)
+    return sum(together_kb) - image_kb
 
 
 def _catalog_of(image: str) -> str:

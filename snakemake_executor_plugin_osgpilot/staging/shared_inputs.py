@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from ..common import private_files as private
 from ..common.snakemake_types import SingleJob
+from ..errors import InputError
 from ..jobs.state.job import SharedFile
 from .input_files import contents, link
 from .places import place_of
@@ -54,6 +55,21 @@ class Found(NamedTuple):
     mode: int
     is_plain: bool
     """False for a folder with programs: a copy that jobs share has no such permissions."""
+
+
+class InputTotals(NamedTuple):
+    """Sizes of the inputs of jobs: if each job gets all of its own, of those that each job gets,
+    and of those that go once to each pilot, with their number.
+    """
+
+    every_bytes: int = 0
+    own_bytes: int = 0
+    shared: int = 0
+    shared_bytes: int = 0
+
+    def sent_bytes(self, pilots: int) -> int:
+        """Return what is sent with this number of pilots."""
+        return self.own_bytes + self.shared_bytes * pilots
 
 
 def worth_sharing(
@@ -97,6 +113,30 @@ class Sharing:
         chosen = worth_sharing(candidates, self._users, self.least_bytes)
         return tuple(_shared(path, sources[path], candidates[path]) for path in chosen)
 
+    def totals(self, jobs: Iterable[Mapping[str, Path]]) -> InputTotals:
+        """Return the sizes of the inputs of these jobs, each given like those of `of`.
+
+        What is not there yet is left out.
+        """
+        known: dict[str, Found | None] = {}
+        shared: dict[str, int] = {}
+        every_bytes = own_bytes = 0
+        for sources in jobs:
+            known |= {path: _look(sources[path]) for path in sources.keys() - known.keys()}
+            found = {path: each for path in sources if (each := known[path])}
+            chosen = set(worth_sharing(found, self._users, self.least_bytes))
+            shared |= {path: found[path].size_bytes for path in chosen}
+            every_bytes += sum(each.size_bytes for each in found.values())
+            own_bytes += sum(e.size_bytes for path, e in found.items() if path not in chosen)
+        return InputTotals(every_bytes, own_bytes, len(shared), sum(shared.values()))
+
+
+def _look(source: Path) -> Found | None:
+    try:
+        return look(source)
+    except InputError:
+        return None
+
 
 def _shared(path: str, source: Path, found: Found) -> SharedInput:
     return SharedInput(f"osgpilot_{found.digest}", path, found.mode, source, found.size_bytes)
@@ -133,13 +173,14 @@ def keep(shared: Iterable[SharedInput], folder: Path) -> None:
 
 
 def files(shared: Iterable[SharedInput]) -> tuple[SharedFile, ...]:
-    """Return what the access point has to know of shared inputs."""
-    return tuple(SharedFile(each.name, each.size_bytes) for each in shared)
+    """Return what the access point has to know of shared inputs, the smallest first."""
+    sizes = (SharedFile(each.name, each.size_bytes) for each in shared)
+    return tuple(sorted(sizes, key=lambda each: each.size_bytes))
 
 
 def write_list(shared: Iterable[SharedInput], file: Path) -> None:
     """Note the shared inputs of a job for later sessions, whatever these would share."""
-    if lines := [f"{each.name} {each.size_bytes}\n" for each in shared]:
+    if lines := [f"{each.name} {each.size_bytes}\n" for each in files(shared)]:
         with open(file, "x", encoding="ascii", opener=private.opener) as noted:
             noted.writelines(lines)
 

@@ -99,19 +99,24 @@ if [ -n "$workdir" ]; then
     take_root || fail "cannot make the folders for $workdir"
 fi
 
-# What jobs share is one file on the pilot, whichever of them writes into it: each gets a copy. It keeps its time, so
-# that it is not newer than an index of it that came with the job.
+# What jobs share is one file on the pilot, whichever of them writes into it: each gets a copy. All copies have the
+# time at which the first of them came to the pilot, so that none is newer than an index of it that came otherwise.
+oldest=''
 copy_shared() {
     local from=$top/$1 path=$2 mode=$3
-    [ -e "$from" ] || fail "the input $path did not arrive; is it still there?"
-    case $path in */*) mkdir -p -- "${path%/*}" ;; esac
-    if [ -d "$from" ]; then mkdir -p -- "$path"; from=$from/.; fi
+    case $path in */*) mkdir -p -- "${path%/*}" || return ;; esac
+    if [ -d "$from" ]; then mkdir -p -- "$path" || return; from=$from/.; fi
     cp -rpf --reflink=auto -- "$from" "$path" 2> /dev/null || cp -rpf -- "$from" "$path" || return
-    if [ "$mode" = 0 ]; then chmod -R u+w -- "$path"; else chmod "$mode" -- "$path"; fi && rm -rf -- "${top:?}/$1"
+    if [ "$mode" = 0 ]; then chmod -R u+w -- "$path"; else chmod "$mode" -- "$path" && touch -r "$oldest" -- "$path"; fi
 }
+for ((i = 0; i < ${#shared[@]}; i += 3)); do
+    [ -e "$top/${shared[i]}" ] || fail "the input ${shared[i + 1]} did not arrive; is it still there?"
+    [ -n "$oldest" ] && [ ! "$top/${shared[i]}" -ot "$oldest" ] || oldest=$top/${shared[i]}
+done
 for ((i = 0; i < ${#shared[@]}; i += 3)); do
     copy_shared "${shared[@]:i:3}" || fail "cannot copy the input ${shared[i + 1]}; is there room for it?"
 done
+for ((i = 0; i < ${#shared[@]}; i += 3)); do rm -rf -- "${top:?}/${shared[i]}"; done
 [ ${#packed[@]} -eq 0 ] || base64 -d <<< "${packed[0]}" | tar -xf - || fail "cannot unpack the job's files"
 [ ! -e osgpilot-sources.tar ] || tar -xf osgpilot-sources.tar || fail "cannot unpack the workflow's sources"
 for path in "${inputs[@]}"; do
