@@ -77,6 +77,7 @@ def test_inputs_of_many_jobs_go_once_to_each_pilot_and_each_job_has_its_own(work
     assert (workflow.folder / "late.txt").read_text().startswith(hashlib.md5(genome).hexdigest())
     assert (workflow.folder / "genome").read_bytes() == genome
     assert not jobs_in_queue()
+    assert not list(workflow.folder.glob(".snakemake/osgpilot/*/jobs/shared"))
     every = ads(workflow)
     # image, genome and index
     mapped = [ad for ad in every if len(ad.get("RequestedCatalogs", [])) == 3]
