@@ -8,6 +8,7 @@ place: what HTCondor puts there is one file for all jobs of a pilot.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,9 @@ from .places import place_of
 
 LIST = "osgpilot-shared"
 """File in a job's folder with its shared inputs; it does not travel."""
+
+NAME_MAX = 24
+"""Characters of a file's own name in that of a shared input; HTCondor uses 64 of all."""
 
 USERS_MIN = 3
 """Fewest jobs that share an input: two jobs are likely to run on two pilots."""
@@ -139,7 +143,10 @@ def _look(source: Path) -> Found | None:
 
 
 def _shared(path: str, source: Path, found: Found) -> SharedInput:
-    return SharedInput(f"osgpilot_{found.digest}", path, found.mode, source, found.size_bytes)
+    # an attribute of the job is named after it, and messages of HTCondor have it
+    plain = re.sub("[^A-Za-z0-9]+", "_", source.name)[:NAME_MAX]
+    name = f"osgpilot_{found.digest}_{plain}"
+    return SharedInput(name, path, found.mode, source, found.size_bytes)
 
 
 def look(source: Path) -> Found:

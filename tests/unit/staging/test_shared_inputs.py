@@ -1,6 +1,7 @@
 """Inputs that several jobs have: which are shared, and how a job gets its own copy."""
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,6 +156,15 @@ def test_a_job_is_the_same_whether_its_inputs_are_shared_or_not(bench):
     assert shared.shared
     assert not alone.shared
     assert shared.digest == alone.digest
+
+
+def test_an_input_has_a_name_that_htcondor_can_have_and_people_know(bench):
+    odd = bench.workdir / "it's the (big) genome, $HOME.fa"
+    odd.write_bytes(os.urandom(BIG * 100))
+    bench.sharing.count(Job([odd.name]) for _ in range(MANY))
+    (each,) = bench.pack('cksum < "it\'s the (big) genome, \\$HOME.fa" > out', odd.name).shared
+    assert re.fullmatch("osgpilot_[0-9a-f]{24}_it_s_the_big_genome_HOME", each.name)
+    assert len(each.name) <= 64
 
 
 def test_a_changed_input_has_another_name(bench):
