@@ -28,7 +28,7 @@ from .submit_description import (
     describe,
     items,
     keeper,
-    resource_edits,
+    resource_attributes,
 )
 from .worker_client import Worker
 from .worker_lock import ASKING
@@ -159,7 +159,6 @@ class CondorQueue:
             self._folder,
             common_images=self.common_images,
             keeper_cluster=keeper_cluster,
-            image_kb=_size_kb(submission.request.container_image) if submission.shared else 0,
         )
 
     def _with_keeper(self, submission: Submission) -> tuple[Submission, int]:
@@ -210,7 +209,7 @@ class CondorQueue:
         self._ask("force_remove", ids=ids)
 
     def release(self, job_ids: Iterable[str], shape: Shape | None) -> None:
-        edits = [] if shape is None else resource_edits(shape)
+        edits = {} if shape is None else resource_attributes(shape)
         self._ask("release", ids=list(job_ids), edits=edits)
 
     def negotiation_status(self, since_s: float) -> NegotiationStatus:
@@ -268,14 +267,6 @@ class CondorQueue:
     def _ask(self, do: str, timeout_s: float = QUERY_S, **more: Any) -> Any:
         request = {"do": do, "at": self._address, "constraint": self._mine, **more}
         return self._worker.ask(request, timeout_s=timeout_s)
-
-
-def _size_kb(image: str) -> int:
-    """Return the size of an image of this machine, 0 if it is none."""
-    try:
-        return -(-Path(image).stat().st_size // 1024)
-    except OSError:
-        return 0
 
 
 def version(text: str) -> tuple[int, int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from itertools import accumulate
 from pathlib import Path
 
 from ..common.names import SAFE_NAME, safe_name, safe_offer
@@ -65,13 +64,6 @@ PAUSED = "OSGPilotPaused"
 KEPT_IMAGE = "OSGPilotImage"
 """Attribute of a job that never runs: the jobs of all submissions share an image, or inputs,
 through it."""
-
-OWN_DISK = "OSGPilotDiskKB"
-"""Attribute of a job with shared inputs: the disk that it needs itself."""
-
-SHARED_DISK = "OSGPilotSharedKB"
-"""Attribute of a job with shared inputs: what a slot takes off its request at most, see
-`_taken_off_kb`."""
 
 CATALOGS = "My.CommonInputCatalogs"
 CATALOG = "My._x_catalog_"
@@ -187,17 +179,12 @@ def avoided(pilots: Iterable[str]) -> str:
     return '"' + ",".join(safe_name(pilot, "pilot") for pilot in pilots) + '"'
 
 
-def resource_edits(shape: Shape) -> list[tuple[str, dict[str, str]]]:
-    """Return the job attributes to change so that a job in the queue requests this memory and disk,
-    each with the condition on jobs to change.
+def resource_attributes(shape: Shape) -> dict[str, str]:
+    """Return the job attributes to change so that a job in the queue requests this memory and disk.
 
     RequestMemory is in MB, RequestDisk in KB (HTCondor manual, Job ClassAd Attributes).
     """
-    memory, disk = str(shape.memory_mb), str(shape.disk_mb * 1024)
-    return [
-        (f"{OWN_DISK} is undefined", {"RequestMemory": memory, "RequestDisk": disk}),
-        (f"{OWN_DISK} isnt undefined", {"RequestMemory": memory, OWN_DISK: disk}),
-    ]
+    return {"RequestMemory": str(shape.memory_mb), "RequestDisk": str(shape.disk_mb * 1024)}
 
 
 def require_gpus(model: str = "", manufacturer: str = "") -> str:
@@ -227,15 +214,13 @@ def describe(
     *,
     common_images: bool = False,
     keeper_cluster: int = 0,
-    image_kb: int = 0,
 ) -> dict[str, str]:
     """Return the submit description of `submission`; variables of single jobs are in `items`.
 
     Job folders are `run_folder/jobs/KEY`. The whole folder `osgpilot-out` is transferred back,
     also after a failure, so that a failing rule never puts its job on hold. `common_images` is True
     if the access point can send an image once for all jobs of a submission on one pilot;
-    with the `keeper_cluster` of its image, it does so for all submissions. `image_kb` is the size
-    of the image.
+    with the `keeper_cluster` of its image, it does so for all submissions.
     """
     folder = plain_path(run_folder)
     request = submission.request
@@ -277,7 +262,7 @@ def describe(
     description |= _gpus(request) | _container(request, needed, common=common)
     if submission.shared:
         common &= request.common
-        description |= _shared(submission, folder, needed, description, image_kb, common=common)
+        description |= _shared(submission, folder, needed, description, common=common)
     if keeper_cluster:
         description[SHARED_THROUGH] = str(keeper_cluster)
     # the largest jobs first, as planned: small ones that start first would fragment all slots
@@ -354,49 +339,29 @@ def _shared(
     folder: str,
     requirements: str,
     description: Mapping[str, str],
-    image_kb: int,
     *,
     common: bool,
 ) -> dict[str, str]:
     """Return the lines for shared inputs; which of them a job has is in `items`.
 
-    They travel with each job if a pilot might have no room for what HTCondor counts.
+    Unless they can be common files, they travel with each job.
     """
-    image = description["container_image"] if "container_is_common" in description else ""
-    own_kb = submission.request.job_class.shape.disk_mb * 1024
-    taken_kb = max(_taken_off_kb(each, image_kb) for each in submission.shared.values())
-    room_mb = submission.largest.disk_mb if submission.largest else 0
-    if not common or (room_mb and own_kb + taken_kb > room_mb * 1024):
+    if not common:
         given = f"{description['transfer_input_files']}$(OSGPilotShared)"
         return {"transfer_input_files": given}
     place = f"{folder}/jobs/{SHARED_FOLDER}"
     names = {name for files in submission.shared.values() for name, _ in files}
     lines = {f"{CATALOG}{name}": f'"{place}/{safe_name(name, "input")}"' for name in sorted(names)}
     before = ""
-    if image:
+    if "container_is_common" in description:
+        image = description["container_image"]
         before = _catalog_of(image)
         # the one that condor_submit makes would not be among these
         lines[f"{CATALOG}{before}"] = f'"{image}"'
     return lines | {
         CATALOGS: f'"{before}$(OSGPilotCatalogs)"',
-        "request_disk": f"MY.{OWN_DISK} + MY.{SHARED_DISK}",
-        f"My.{OWN_DISK}": str(own_kb),
-        f"My.{SHARED_DISK}": str(taken_kb),
         "requirements": f"({requirements}) && {LATER_AGAIN}",
     }
-
-
-def _taken_off_kb(files: Iterable[SharedFile], image_kb: int) -> int:
-    """Return what a slot takes off the disk that a job with these inputs requests, at most.
-
-    It is the size of those that are there already, as HTCondor links them into the job's folder
-    (MODIFY_REQUEST_EXPR_REQUESTDISK); but wrapper.sh makes copies. Of several that came together,
-    25.14 counts with each those before it, of which the image is the first. The image itself is in
-    the job's own request.
-    """
-    sizes_kb = [-(-each.size_bytes // 1024) for each in files]
-    together_kb = accumulate(sizes_kb, initial=image_kb)
-    return sum(together_kb) - image_kb
 
 
 def _catalog_of(image: str) -> str:

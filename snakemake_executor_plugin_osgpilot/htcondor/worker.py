@@ -164,10 +164,7 @@ def _release(htcondor: Any, request: Request) -> None:
     schedd = _schedd(htcondor, request)
     for ids in _chunks(request["ids"]):
         # by constraint: the id of a job that is gone would undo the whole transaction
-        for condition, edits in request["edits"]:
-            _edit_all(
-                htcondor, schedd, f"JobStatus == 5 && {condition} && {_named(request, ids)}", edits
-            )
+        _edit_all(htcondor, schedd, f"JobStatus == 5 && {_named(request, ids)}", request["edits"])
     _act(htcondor, htcondor.JobAction.Release, request)
 
 

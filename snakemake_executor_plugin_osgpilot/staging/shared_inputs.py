@@ -180,9 +180,8 @@ def keep(shared: Iterable[SharedInput], folder: Path) -> None:
 
 
 def files(shared: Iterable[SharedInput]) -> tuple[SharedFile, ...]:
-    """Return what the access point has to know of shared inputs, the smallest first."""
-    sizes = (SharedFile(each.name, each.size_bytes) for each in shared)
-    return tuple(sorted(sizes, key=lambda each: each.size_bytes))
+    """Return what the access point has to know of shared inputs."""
+    return tuple(SharedFile(each.name, each.size_bytes) for each in shared)
 
 
 def write_list(shared: Iterable[SharedInput], file: Path) -> None:

@@ -26,7 +26,6 @@ from snakemake_executor_plugin_osgpilot.htcondor.event_log import SILENCE_S, Eve
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
     AGAIN_AFTER_S,
-    _taken_off_kb,
     claimed_memory_mb,
     describe,
     items,
@@ -248,28 +247,6 @@ def test_jobs_without_shared_inputs_are_described_as_ever():
     lines = describe(plain, SEAT, FOLDER, common_images=True)
     assert not [each for each in lines if "atalog" in each]
     assert [sorted(each) for each in items(plain)] == [["OSGPilotKey", "OSGPilotUrls"]] * 2
-
-
-@pytest.mark.parametrize(
-    ("sizes_kb", "image_kb", "taken_kb"),
-    [((), 7, 0), ((3,), 0, 3), ((3,), 7, 10), ((3, 5), 7, 7 + 3 + 7 + 3 + 5)],
-)
-def test_a_job_asks_for_the_disk_that_a_slot_takes_off(sizes_kb, image_kb, taken_kb):
-    files = [SharedFile("x", 1024 * size) for size in sizes_kb]
-    assert _taken_off_kb(files, image_kb) == taken_kb
-
-
-@pytest.mark.parametrize(("room_mb", "is_common"), [(0, True), (100 + 1060, True), (1100, False)])
-def test_inputs_travel_with_each_job_if_a_pilot_might_lack_the_room(room_mb, is_common):
-    request = Request(JobClass(Shape(1, 500, 100)))
-    largest = Shape(4, 4000, room_mb)
-    given = Submission(("1",), request, largest=largest, shared={"1": (GENOME, INDEX)})
-    lines = describe(given, SEAT, FOLDER, keeper_cluster=7)
-    assert ("My.CommonInputCatalogs" in lines) == is_common
-    # 12 MB, and 12 MB with 1 GB
-    asked = "MY.OSGPilotDiskKB + MY.OSGPilotSharedKB" if is_common else "100MB"
-    assert lines["request_disk"] == asked
-    assert lines.get("My.OSGPilotSharedKB", str(1048 * 1024)) == str(1048 * 1024)
 
 
 def test_all_jobs_of_a_run_share_inputs_through_one_job(tmp_path):
