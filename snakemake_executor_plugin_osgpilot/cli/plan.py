@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..common.console_output import echo, echo_json
-from ..common.counting import count_of
+from ..common.counting import count_of, size_of
 from ..common.durations import duration, rough
 from .text_layout import columns, fitted
 
@@ -97,6 +97,8 @@ def _show_project(project: ProjectPreview) -> None:
         echo()
     for software in project.software:
         echo(fitted(_software(software), then="    "))
+    if project.inputs.every_bytes:
+        echo(fitted(_inputs(project), then="    "))
     for line in _remarks(project):
         echo(fitted(line, then="    "))
 
@@ -109,6 +111,23 @@ def _software(software: PlannedSoftware) -> str:
     else:
         state = f"to be made {'in a pilot ' if software.by_job else ''}and packed at the start"
     return f"conda environment {software.name} of {', '.join(software.rules)}: {state}"
+
+
+def _inputs(project: ProjectPreview) -> str:
+    """Return what leaves the access point for inputs that are here, with sharing and without."""
+    inputs, pilots = project.inputs, max(1, project.pilots)
+    every = f"{size_of(inputs.every_bytes / _MB)} from the access point"
+    if not inputs.shared:
+        return f"inputs that are here: {every}, all of them with each job"
+    shared = count_of(inputs.shared, "input that jobs share", "inputs that jobs share")
+    return (
+        f"inputs that are here: {size_of(inputs.sent_bytes(pilots) / _MB)} from the access point, "
+        f"of which {shared} ({size_of(inputs.shared_bytes / _MB)}) once to each of "
+        f"{count_of(pilots, 'pilot')}; without sharing, {every}"
+    )
+
+
+_MB = 1024 * 1024
 
 
 def _remarks(project: ProjectPreview) -> Iterator[str]:

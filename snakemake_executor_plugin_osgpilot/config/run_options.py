@@ -63,7 +63,8 @@ class RunOptions:
 
     `pilot_sharing` is whose jobs pilots accept; `on_exit` the action on Ctrl-C, see `run.shutdown`;
     `access_point` overrides the site file, see `htcondor.factory`; `notify` is where messages go;
-    `bundle_s` is the time that a bundle should take, see `jobs.state.bundling`.
+    `bundle_s` is the time that a bundle should take, see `jobs.state.bundling`;
+    inputs of `shared_least_bytes` or more are sent once to each pilot (None: none are).
     """
 
     project: str | None
@@ -75,6 +76,7 @@ class RunOptions:
     access_point: str | None = None
     notify: str | None = None
     bundle_s: float = TARGET_S
+    shared_least_bytes: int | None = None
 
     @property
     def whose(self) -> PilotSharing:
@@ -107,6 +109,7 @@ def options_of(settings: ExecutorSettings) -> RunOptions:
         settings.access_point,
         settings.notify,
         _bundle_s(settings.bundle),
+        shared_least_bytes(settings.shared_inputs),
     )
 
 
@@ -159,6 +162,26 @@ def bundle_target_s(given: object) -> float:
             f"it is {given!r}; it can be auto, off, or seconds from 0 to {BUNDLE_MAX_S}"
         )
     return target_s
+
+
+SHARED_LEAST_MB = 10
+"""Least size of a shared input. On each pilot it costs a second or two, and a slot without cores;
+10 MB take less than that on a slow link of 100 Mbit/s."""
+
+
+def shared_least_bytes(given: str | None) -> int | None:
+    """Return the least size of `--osgpilot-shared-inputs`, None if inputs are not shared.
+
+    Raises `InputError`.
+    """
+    text = (given or "auto").strip()
+    if text == "off":
+        return None
+    if text != "auto" and not re.fullmatch("[1-9][0-9]{0,9}", text):
+        raise InputError(
+            f"--osgpilot-shared-inputs is {text!r}: give a size in MB (1 or more), auto or off"
+        )
+    return (SHARED_LEAST_MB if text == "auto" else int(text)) * 1024 * 1024
 
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9_@+=.~-]+)+")

@@ -104,6 +104,15 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
             nargs="+",
         ),
     )
+    shared_inputs: Optional[str] = field(
+        default="auto",
+        metadata=_metadata(
+            "SIZE",
+            "Input files and folders that three jobs or more have are sent once to each pilot: "
+            "those of 10 MB or more (auto), of this size in MB or more (a number), or none "
+            "(off). Needs HTCondor 25.14 at an access point on this machine. [default: auto]",
+        ),
+    )
     url_schemes: List[str] = field(
         default=None,  # type: ignore[arg-type]
         metadata=_metadata(

@@ -42,6 +42,7 @@ from ..staging.preparer import Preparer
 from ..staging.resource_request import Requests
 from ..staging.returned_files import IncompleteOutputError
 from ..staging.s3_keys import KeyFiles
+from ..staging.shared_inputs import LIST, Sharing, files, read_list
 from ..staging.software import Software
 from ..staging.transfer_policy import traffic_of
 from ..staging.usage import spent
@@ -93,6 +94,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._ended: dict[AnyJob, tuple[str, float]] = {}
         self._builds: CondaBuilds | None = None
         self._closed = False
+        self._counted = 0
         self._put_off: dict[str, Job] = {}
         self._in_flight = InFlight()
         self.interrupted = False
@@ -156,6 +158,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._run.tenure.is_certain()
         # of groups that overlap, the whole comes before its parts
         jobs = sorted(jobs, key=lambda job: -len(members(job)))
+        self._count_users()
         for first in range(0, len(jobs), BATCH):
             self._hand_over(jobs[first : first + BATCH])
         self._look_ahead()
@@ -185,6 +188,12 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         for listener in self._listeners:
             listener.handed_over(ready)
         self._run.controller.wake()
+
+    def _count_users(self) -> None:
+        """Count the jobs that have each input, if there are other jobs than at the last time."""
+        if self._preparer and len(self.dag) != self._counted:
+            self._counted = len(self.dag)
+            self._preparer.sharing.count(filter(self._serves, self.dag.needrun_jobs()))
 
     def run_job(self, job: AnyJob) -> None:
         """Run a single job; Snakemake itself only calls `run_jobs`."""
@@ -220,13 +229,19 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
     def _prepare(self, job: AnyJob) -> Job:
         self._preparer = self._preparer or self._begin()
         payload, request = self._preparer.draft(job)
-        pack = partial(self._preparer.pack, payload, request)
+        shared = self._preparer.shared(payload)
+        pack = partial(self._preparer.pack, payload, request, shared)
         own_identity = identity(job)
         key, is_known = self._run.intake.key_for(own_identity, lambda: digest(pack()))
         urls = tuple(url for url, _ in payload.urls)
         bundled = may_be_bundled(payload, request, self._run.workdir)
         bundle_s = self._bundle_s(job) if bundled else 0.0
-        own = Job(key, job.name, request, urls, identity=own_identity, bundle_s=bundle_s)
+        # the folder of a known job is as an earlier session wrote it
+        own_files = read_list(self._run.folder.job(key) / LIST) if is_known else files(shared)
+        own = Job(
+            key, job.name, request, urls,
+            identity=own_identity, bundle_s=bundle_s, shared=own_files,
+        )  # fmt: skip
         if is_known:
             self._payloads[key] = payload.after_submission()
         else:
@@ -407,6 +422,7 @@ def make_preparer(
     Python environment; `software` what makes conda environments.
     """
     settings = workflow.executor_settings
+    least_bytes = options_of(settings).shared_least_bytes
     # as HTCondor reads it
     folder = neutral(run.folder.path)
     shared = workflow.storage_settings.shared_fs_usage
@@ -432,4 +448,5 @@ def make_preparer(
         frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
         environment_image,
         software(images),
+        Sharing(least_bytes if run.access_point.shares_inputs else None, run.workdir),
     )

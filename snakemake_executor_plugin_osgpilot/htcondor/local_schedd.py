@@ -14,6 +14,9 @@ from ..model.identity import RunIdentity
 from .event_log import EventLog
 from .schedd_queue import COMMON_IMAGES_SINCE, PING_S, CondorQueue, version
 
+INPUTS = "inputs"
+"""Name of the job through which the jobs of a run share inputs."""
+
 
 class LocalAccessPoint(CondorQueue):
     """Jobs of one run, in the local schedd's queue, followed by the run's event log."""
@@ -40,21 +43,26 @@ class LocalAccessPoint(CondorQueue):
                 "host is named by `access_point` in the site file"
             ) from error
         if version(answer["version"]) >= COMMON_IMAGES_SINCE:
-            self.common_images = self.keeps_images = True
+            self.common_images = self.keeps_images = self.shares_inputs = True
             self.image_way = "once to each pilot"
         # without an answer, a wrong guess shows at the first submission
         return self._known_as(answer["user"] or self._identity.owner)
 
     def _with_keeper(self, submission: Submission) -> tuple[Submission, int]:
-        """Return `submission` and the cluster of the job that keeps its image, 0 if none does: for
-        the first job that comes alone, or if the access point refuses such a job.
+        """Return `submission` and the cluster of the job that keeps what it shares, 0 if none does:
+        for an image of the first job that comes alone, or if the access point refuses such a job.
+
+        Jobs with shared inputs get their image through that of the inputs, too: a job has one.
         """
-        name = self._shared_as(submission.request)
+        if submission.shared and submission.request.common:
+            name, is_alone = INPUTS, False
+        else:
+            name, is_alone = self._shared_as(submission.request), len(submission.keys) == 1
         if not name:
             return submission, 0
         is_first = name not in self._keepers
         cluster = self._keepers.setdefault(name, 0)
-        if not cluster and not (is_first and len(submission.keys) == 1):
+        if not cluster and not (is_first and is_alone):
             with suppress(RejectedError, QueueFullError):
                 cluster = int(self._keep(submission, name, sent=False)["cluster"])
             self._keepers[name] = cluster

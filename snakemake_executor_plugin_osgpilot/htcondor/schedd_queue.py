@@ -61,6 +61,8 @@ class CondorQueue:
     common_images = False
     keeps_images = False
     """True if the jobs of all submissions can share an image, see `keeper`."""
+    shares_inputs = False
+    """True if inputs can be sent once to each pilot, too."""
     token: Mapping[str, str] = MappingProxyType({})
     """The token that the schedd accepted, known after `ping`; see `credentials`."""
     image_way = "with each job"

@@ -7,13 +7,15 @@ no quoting rule of the submit language can change it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
 
 from ..common.names import SAFE_NAME, safe_name, safe_offer
 from ..errors import InputError
 from ..jobs.access_point import Submission
 from ..jobs.state.bundles import text_of
+from ..jobs.state.job import SharedFile
 from ..journal.run_folder import JOB_LOG
 from ..model.identity import RunIdentity
 from ..model.memory_balance import CORES_KEPT_S, weight
@@ -28,6 +30,9 @@ BUNDLE = "bundle-"
 """Prefix of the folder of a bundle beside those of jobs, before the key of its first job."""
 
 SHELL = "/bin/bash"
+
+SHARED_FOLDER = "shared"
+"""Folder beside those of jobs, with links to the inputs that are sent once to each pilot."""
 
 JOB_LEASE_S = 600
 """Time that a job waits for a pilot that cannot be reached. HTCondor's default (JobLeaseDuration)
@@ -61,7 +66,14 @@ PAUSED = "OSGPilotPaused"
 """Attribute of a job: true to keep it from starting for now."""
 
 KEPT_IMAGE = "OSGPilotImage"
-"""Attribute of a job that never runs: the jobs of all submissions share an image through it."""
+"""Attribute of a job that never runs: the jobs of all submissions share an image, or inputs,
+through it."""
+
+CATALOGS = "My.CommonInputCatalogs"
+CATALOG = "My._x_catalog_"
+"""The names of a job's sets of common input files, and the files of one of them (HTCondor 25.14,
+`computeCommonInputFileCatalogs`). `common_input_files` would have one name for all of a run,
+whatever is in it."""
 
 SHARED_THROUGH = "My.DAGManJobId"
 """Jobs of all clusters with the same value share common files on a pilot, others only those of
@@ -256,6 +268,9 @@ def describe(
     common = (common_images and len(submission.keys) > 1) or bool(keeper_cluster)
     needed = description["requirements"]
     description |= _gpus(request) | _container(request, needed, common=common)
+    if submission.shared:
+        common &= request.common
+        description |= _shared(submission, folder, needed, description, common=common)
     if keeper_cluster:
         description[SHARED_THROUGH] = str(keeper_cluster)
     # the largest jobs first, as planned: small ones that start first would fragment all slots
@@ -284,9 +299,10 @@ def keeper(
     submission: Submission, identity: RunIdentity, run_folder: Path, name: str, *, sent: bool
 ) -> dict[str, str]:
     """Return the description of a job that never runs, through which the jobs of this run share the
-    image of `submission`, as `name`; with `sent` the access point keeps a copy of it.
+    image or the inputs of `submission`, as `name`; with `sent` the access point keeps a copy of its
+    image.
     """
-    image = image_name(submission.request.container_image)
+    image = image_name(submission.request.container_image) if sent else ""
     return {
         "universe": "vanilla",
         "executable": SHELL,
@@ -326,6 +342,43 @@ def _container(request: Request, requirements: str, *, common: bool) -> dict[str
     return lines
 
 
+def _shared(
+    submission: Submission,
+    folder: str,
+    requirements: str,
+    description: Mapping[str, str],
+    *,
+    common: bool,
+) -> dict[str, str]:
+    """Return the lines for shared inputs; which of them a job has is in `items`.
+
+    Unless they can be common files, they travel with each job.
+    """
+    if not common:
+        given = f"{description['transfer_input_files']}$(OSGPilotShared)"
+        return {"transfer_input_files": given}
+    place = f"{folder}/jobs/{SHARED_FOLDER}"
+    names = {name for files in submission.shared.values() for name, _ in files}
+    lines = {f"{CATALOG}{name}": f'"{place}/{safe_name(name, "input")}"' for name in sorted(names)}
+    before = ""
+    if "container_is_common" in description:
+        image = description["container_image"]
+        before = _catalog_of(image)
+        # the one that condor_submit makes would not be among these
+        lines[f"{CATALOG}{before}"] = f'"{image}"'
+    return lines | {
+        CATALOGS: f'"{before}$(OSGPilotCatalogs)"',
+        "requirements": f"({requirements}) && {LATER_AGAIN}",
+    }
+
+
+def _catalog_of(image: str) -> str:
+    """Return the name that condor_submit (25.14) gives a common image. With another one, jobs that
+    share inputs would get it apart from the others.
+    """
+    return f"container_{sha256(image.encode()).hexdigest()[:8]}"
+
+
 def items(submission: Submission) -> list[dict[str, str]]:
     """Return the variables of each job. Raises `InputError` for a URL that could do harm."""
     if submission.bundles:
@@ -334,12 +387,19 @@ def items(submission: Submission) -> list[dict[str, str]]:
             for keys in submission.bundles
         ]
     return [
-        {
-            "OSGPilotKey": key,
-            "OSGPilotUrls": "".join(map(_listed, submission.urls.get(key, ()))),
-        }
+        {"OSGPilotKey": key, "OSGPilotUrls": "".join(map(_listed, submission.urls.get(key, ())))}
+        | (_shared_of(submission.shared.get(key, ())) if submission.shared else {})
         for key in submission.keys
     ]
+
+
+def _shared_of(files: Iterable[SharedFile]) -> dict[str, str]:
+    names = [safe_name(each.name, "input") for each in files]
+    return {
+        "OSGPilotCatalogs": "".join(f",{name}" for name in names),
+        # relative to the job's folder
+        "OSGPilotShared": "".join(f",../{SHARED_FOLDER}/{name}" for name in names),
+    }
 
 
 def _listed(url: str) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ..model.resources import Request, Shape
 from .state.events import Event
+from .state.job import SharedFile
 from .state.stuck_jobs import NegotiationStatus
 
 
@@ -17,8 +18,9 @@ class Submission:
     or are gone but may still be in the collector; `urls` are inputs that the execution point
     fetches, by job key; `apart` is True if jobs that need much memory are spread over pilots, see
     `memory_balance.apart`, and `largest` the shape of the biggest pilot, if known. `kept_off` are
-    nodes or pilots on which these jobs failed before. With `bundles`, those of `keys` that run one
-    after the other as one job of HTCondor are together, for `bundle_s` as far as is known.
+    nodes or pilots on which these jobs failed before; `shared` are inputs that are sent once to
+    each pilot, by job key. With `bundles`, those of `keys` that run one after the other as one job
+    of HTCondor are together, for `bundle_s` as far as is known.
     """
 
     keys: tuple[str, ...]
@@ -28,6 +30,7 @@ class Submission:
     apart: bool = False
     largest: Shape | None = None
     kept_off: tuple[str, ...] = ()
+    shared: Mapping[str, tuple[SharedFile, ...]] = field(default_factory=dict)
     bundles: tuple[tuple[str, ...], ...] = ()
     bundle_s: float = 0.0
 

@@ -394,7 +394,8 @@ class JobManager:
         keys = [job.key for job in jobs]
         urls = {job.key: job.urls for job in jobs if job.urls}
         more = tracker.avoided_pilots, urls, tracker.apart, tracker.largest
-        submission = Submission(tuple(keys), request, *more, part.kept_off)
+        shared = {job.key: job.shared for job in jobs if job.shared}
+        submission = Submission(tuple(keys), request, *more, part.kept_off, shared)
         if part.bundles:
             target_s = max(job.bundle_s for job in jobs)
             submission = _bundled(submission, part.bundles, target_s)

@@ -143,7 +143,9 @@ class HistoryRecorder:
         self._ended |= {job.key for job in changed if job.over}
         self.history.put(lines.moved(changed, now_s, self.redact))
         self._count()
-        sent = {each: _size(each.image) for each in self.queue.take_images_sent()}
+        sent = {
+            each: each.input_bytes or _size(each.image) for each in self.queue.take_images_sent()
+        }
         self.history.put(lines.images(sent))
         self.history.put(lines.woken(self.queue.take_rematched(), now_s))
         known = self._pilots

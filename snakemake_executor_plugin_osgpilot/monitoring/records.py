@@ -107,9 +107,13 @@ def ended(jobs: Iterable[Job], at_s: float, clean: Callable[[str], str] = str) -
 
 
 def images(sent: Mapping[ImageSent, int]) -> list[Line]:
-    """Return a line for transfers of images, with the size of each in bytes."""
+    """Return a line for transfers of images and shared inputs (without an image), with the size of
+    each in bytes.
+    """
     return (
-        [{"kind": "images", "sent": [[*each, size] for each, size in sent.items()]}] if sent else []
+        [{"kind": "images", "sent": [[*each[:3], size] for each, size in sent.items()]}]
+        if sent
+        else []
     )
 
 

@@ -64,6 +64,13 @@ POLICY:Hold_If_Disk_Exceeded), except for slots that keep an image for several j
 gives these the image's size rounded down, evicts them at once, and may leave their jobs idle."""
 
 
+COMMON_FILES_SPACE = "0"
+"""What a slot takes off the disk that a job requests for the common files that it has already. By
+default that is their size, since HTCondor links them into the job's folder; but wrapper.sh makes
+copies of inputs. And where several came together, 25.14 counts with each those before it, so that a
+job may be left with 1 MB."""
+
+
 CONTAINER_ARGUMENTS = (
     'strcat("--home $_CONDOR_SCRATCH_DIR:/srv", '
     f'ifThenElse({OWN_ROOT} =?= true, " --writable-tmpfs", ""))'
@@ -114,6 +121,7 @@ def parameters(site: Site, seat: RunIdentity, pilot: Pilot, run_folder: Path) ->
         "_CONDOR_MASTER_UPDATE_INTERVAL": "60",
         "_CONDOR_STARTER_UPDATE_INTERVAL": str(MEMORY_LOOK_S),
         "_CONDOR_DISK_EXCEEDED": DISK_EXCEEDED,
+        "_CONDOR_CATALOG_SPACE": COMMON_FILES_SPACE,
         "_CONDOR_SINGULARITY_EXTRA_ARGUMENTS": CONTAINER_ARGUMENTS,
         **{f"_CONDOR_{knob}": value for knob, value in GATE.items()},
         **{f"_CONDOR_{knob}": value for knob, value in site.condor.items()},

@@ -154,6 +154,9 @@ class _Look:
             sampler.software(
                 job for job in self.workflow.dag.needrun_jobs() if self._serves(job, name)
             ),
+            sampler.inputs(
+                job for job in self.workflow.dag.needrun_jobs() if self._serves(job, name)
+            ),
         )
 
     def _sampler(self, name: str, access_point: AnyAccessPoint) -> Sampler:

@@ -11,6 +11,7 @@ from ..model.plan import Infeasible, Refusal
 from ..model.resources import Shape
 from ..routing.rules import RouteDecision
 from ..scaling.planner.bounds import Case, Expected, Task
+from ..staging.shared_inputs import InputTotals
 from .dry_plan import Start
 from .lead_times import Coming
 
@@ -77,7 +78,7 @@ class ProjectPreview:
 
     `waiting` jobs are ready now, `to_come` follow them. `refusals` are the limits that stop further
     pilots, `infeasible` the jobs that no pilot can hold, `coming` the expected lead times,
-    `software` the conda environments.
+    `software` the conda environments, `inputs` the sizes of all inputs that are there.
     """
 
     project: str
@@ -91,6 +92,12 @@ class ProjectPreview:
     verdicts: tuple[Verdict, ...]
     samples: tuple[Sample, ...]
     software: tuple[PlannedSoftware, ...] = ()
+    inputs: InputTotals = field(default_factory=InputTotals)
+
+    @property
+    def pilots(self) -> int:
+        """The number of pilots to start."""
+        return sum(start.count for start in self.starts)
 
 
 @dataclass(frozen=True)

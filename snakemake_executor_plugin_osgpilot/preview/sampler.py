@@ -13,7 +13,7 @@ from typing import Any
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
-from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
+from ..common.snakemake_types import AnyJob, SingleJob, SnakemakeLogger, Workflow
 from ..executor.ospool import OSPoolExecutor
 from ..htcondor.factory import AnyAccessPoint
 from ..htcondor.submit_description import items
@@ -26,7 +26,9 @@ from ..runtime_image.environment import Python
 from ..runtime_image.environment import find as find_environment
 from ..staging.container_image import Images
 from ..staging.payload import Payload, members
+from ..staging.places import place_of, source_of
 from ..staging.preparer import Preparer
+from ..staging.shared_inputs import InputTotals
 from ..staging.software import Software
 from .result import PlannedSoftware, Sample
 
@@ -99,6 +101,16 @@ class Sampler(OSPoolExecutor):
             described = access_point.description(submission) | items(submission)[0]
             rules.setdefault(tuple(described.items()), []).append(rule)
         return tuple(Sample(tuple(names), dict(each)) for each, names in rules.items())
+
+    def inputs(self, jobs: Iterable[SingleJob]) -> InputTotals:
+        """Return the sizes of the inputs of all jobs, as far as these are there."""
+        listed, workdir = list(jobs), self._run.workdir
+        self._made.sharing.count(listed)
+        travelling = (self._made.traffic.inputs(job.input) for job in listed)
+        places = ({place_of(path, workdir) for path in paths} for paths in travelling)
+        return self._made.sharing.totals(
+            {place: source_of(place, workdir) for place in each} for each in places
+        )
 
     def software(self, jobs: Iterable[Any]) -> tuple[PlannedSoftware, ...]:
         """Return the conda environments of single jobs. Raises `InputError`."""

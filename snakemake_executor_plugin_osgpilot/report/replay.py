@@ -27,7 +27,8 @@ class ReplayedRun:
     `name` is the run's if its history does not have it. `plan` is the latest plan, `plans` those
     with other numbers or decisions before it, `life` and `end` the latest lines of these kinds,
     `steps` Snakemake's own count of its jobs, done and in total. `images` has the size in bytes of
-    each image that was sent for several jobs, by the cluster of one of them and time.
+    each image that was sent for several jobs, by the cluster of one of them and time, and `shared`
+    that of each input.
     `tells_needs` is True if the dependencies of jobs are known, `is_full` if the history has
     reached its limit: nothing after `last_s` is known.
     """
@@ -46,6 +47,7 @@ class ReplayedRun:
         self.last_s = 0.0
         self.critical_path_s = 0.0
         self.images: dict[tuple[str, float], int] = {}
+        self.shared: dict[tuple[str, float], int] = {}
         self.tells_needs = False
         self.is_full = False
         self._events: defaultdict[str, list[JobEvent]] = defaultdict(list)
@@ -198,7 +200,10 @@ class ReplayedRun:
             self._note(key, LAST, "spent", spent)
 
     def _images(self, line: Line) -> None:
-        self.images |= {(process, at_s): size for process, at_s, _, size in line["sent"]}
+        # what a job of an earlier session shares is not known when its events are read again
+        for process, at_s, image, size in line["sent"]:
+            if size:
+                (self.images if image else self.shared)[process, at_s] = size
 
     def _was_woken(self, line: Line) -> None:
         for key in line["jobs"]:

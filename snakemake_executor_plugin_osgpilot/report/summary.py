@@ -111,7 +111,7 @@ class FailureView:
 @dataclass(frozen=True)
 class Transfers:
     """What the access point sent to jobs that ended, with inputs by URL, and got from them, and the
-    images that it sent for several jobs each; `pilots` have had jobs.
+    images and the inputs that it sent for several jobs each; `pilots` have had jobs.
     """
 
     jobs: int = 0
@@ -120,11 +120,13 @@ class Transfers:
     images: int = 0
     images_mb: float = 0.0
     pilots: int = 0
+    shared: int = 0
+    shared_mb: float = 0.0
 
     @property
     def out_mb(self) -> float:
         """All that left the access point."""
-        return self.to_jobs_mb + self.images_mb
+        return self.to_jobs_mb + self.images_mb + self.shared_mb
 
 
 @dataclass(frozen=True)
@@ -361,7 +363,7 @@ def bound(replayed: ReplayedRun, at_s: float) -> float:
 
 def _transfers(replayed: ReplayedRun) -> Transfers:
     measured = [job.usage for job in replayed.jobs.values() if job.usage.received_kb]
-    sent = [size for size in replayed.images.values() if size]
+    sent, shared = replayed.images.values(), replayed.shared.values()
     return Transfers(
         jobs=len(measured),
         to_jobs_mb=sum(usage.received_kb for usage in measured) / 1024,
@@ -369,6 +371,8 @@ def _transfers(replayed: ReplayedRun) -> Transfers:
         images=len(sent),
         images_mb=sum(sent) / 1024**2,
         pilots=len(_used(replayed)),
+        shared=len(shared),
+        shared_mb=sum(shared) / 1024**2,
     )
 
 

@@ -129,6 +129,9 @@ def transferred(moved: Transfers) -> str:
     if moved.images:
         images = count_of(moved.images, "image")
         each += f"; {size_of(moved.images_mb)} in {images} sent to {pilots}"
+    if moved.shared:
+        inputs = count_of(moved.shared, "copy of shared inputs", "copies of shared inputs")
+        each += f"; {size_of(moved.shared_mb)} in {inputs} sent to {pilots}"
     back = size_of(moved.from_jobs_mb)
     return f"{size_of(moved.out_mb)} from the access point ({each}), {back} to it"
 

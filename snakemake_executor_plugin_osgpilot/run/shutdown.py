@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ..errors import OsgpilotError, OutcomeUnknownError
 from ..htcondor.neutral_path import unlink
-from ..htcondor.submit_description import BUNDLE, INPUT_FOLDER, JOB_FILE
+from ..htcondor.submit_description import BUNDLE, INPUT_FOLDER, JOB_FILE, SHARED_FOLDER
 from ..journal.run_folder import RunFolder
 from ..journal.store import Journal
 from ..pilots.fleet import Fleet
@@ -30,7 +30,8 @@ DETACHED_FOR_S = 7 * 24 * 3600.0
 
 
 def finish(folder: RunFolder, journal: Journal) -> None:
-    """Remove keys, bundles, and the folders of jobs that did not end; record the run as finished.
+    """Remove keys, bundles, links to shared inputs, and the folders of jobs that did not end; record
+    the run as finished.
 
     Folders of failed jobs are kept for inspection, without the files with secrets that a kill may
     have left. Raises `OutcomeUnknownError` or `RunTakenOverError`; nothing is removed then.
@@ -40,6 +41,7 @@ def finish(folder: RunFolder, journal: Journal) -> None:
         discard(folder.job(entry.key))
     for path in (folder.keys, *folder.path.glob(f"jobs/{BUNDLE}*")):
         shutil.rmtree(path, ignore_errors=True)
+    discard(folder.job(SHARED_FOLDER))
     for file in folder.path.glob(f"jobs/*/{INPUT_FOLDER}/{JOB_FILE}"):
         with suppress(OSError):
             file.unlink()

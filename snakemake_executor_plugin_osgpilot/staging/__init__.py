@@ -13,7 +13,8 @@ group_stages       split groups where such a file is made by the group itself
 software           conda environments of rules, made by Snakemake's own code
 resource_request   resources, image and pilot types that a job requests
 transfer_policy    how each file travels (s3_keys: signed URLs)
-job_archive        write the job's folder
+job_archive        write the job's folder (input_files: links to inputs; shared_inputs: those that
+                   go once to each pilot)
 returned_files     check the returned files (symlinks: their links)
 commit_outputs     put them in place, all or none
 """

@@ -10,7 +10,7 @@ from ..config.run_options import bundle_target_s
 from ..errors import InputError
 from ..model.resources import OWN_ROOT, Request
 from .early_values import resources_of
-from .job_archive import contents
+from .input_files import contents
 from .payload import Payload, label, members, unknown
 from .places import source_of
 from .rule_resources import BUNDLE

@@ -2,6 +2,8 @@
 
     jobs/KEY/osgpilot-in/osgpilot-job   wrapper, scripts, lists, small inputs, in one file
     jobs/KEY/osgpilot-in/...            other inputs at their relative paths, as links
+    jobs/KEY/osgpilot-shared            names of the inputs that other jobs have, too
+    jobs/shared/NAME                    links to these, which are sent once to each pilot
     jobs/KEY/osgpilot-out/...           returned files, moved to `returned/` once it has ended
                                         (see `returned_files`)
 
@@ -16,22 +18,24 @@ import base64
 import io
 import os
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
-from stat import S_ISDIR, S_ISLNK, S_ISREG
+from stat import S_ISREG
 
 from ..common import private_files as private
 from ..errors import InputError
-from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE
-from .payload import Payload, tops
+from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE, SHARED_FOLDER
+from . import shared_inputs
+from .input_files import contents, is_link, link
+from .payload import Payload, lies_in_any, tops
 from .places import is_outside, source_of
+from .shared_inputs import SharedInput
 from .snakemake_modules import MODULES, archive_path
 from .steps import runner
-from .symlinks import leads_nowhere, stays_a_link
 from .workflow_sources import SOURCES, WITH_SNAKEFILES, WITHOUT_SNAKEFILES, has_outside
 
 PACKED_MAX_BYTES = 64 * 1024
@@ -41,17 +45,32 @@ disk has room for a copy for each waiting job. Modules of Snakemake are packed o
 
 @dataclass(frozen=True)
 class JobArchive:
-    """The content of a job's folder: its file, made of wrapper and `records`, and linked inputs."""
+    """The content of a job's folder: its file, made of wrapper and `records`, and the inputs that
+    are not in it, of which some are `shared` with other jobs.
+    """
 
     records: bytes
-    linked: Mapping[str, Path]
+    inputs: Mapping[str, Path]
+    shared: tuple[SharedInput, ...] = ()
+
+    @property
+    def linked(self) -> dict[str, Path]:
+        """The inputs that travel with this job alone."""
+        if not self.shared:
+            return dict(self.inputs)
+        apart = {os.path.normpath(each.path) for each in self.shared}
+        return {
+            path: source for path, source in self.inputs.items() if not lies_in_any(path, apart)
+        }
 
     @property
     def digest(self) -> str:
-        """A digest of the content, the same in any process; of linked files, of size and time."""
+        """A digest of the content, the same in any process and whichever inputs are shared; of
+        linked files, of size and time.
+        """
         digest = _wrapper_digest().copy()
         digest.update(self.records)
-        for name, source in self.linked.items():
+        for name, source in self.inputs.items():
             for path, status in sorted(contents(source)):
                 entry = f"{name}\0{source}/{path}\0{status.st_size}\0{status.st_mtime_ns}\0"
                 digest.update(os.fsencode(entry))
@@ -63,28 +82,41 @@ class JobArchive:
         job_folder.mkdir(private.FOLDER_MODE, parents=True)
         entry.mkdir(private.FOLDER_MODE)
         for name, source in self.linked.items():
-            _link(source, entry / name)
-        _write_private(entry / JOB_FILE, _wrapper() + self.records)
+            link(source, entry / name)
+        shared_inputs.keep(self.shared, job_folder.parent / SHARED_FOLDER)
+        shared_inputs.write_list(self.shared, job_folder / shared_inputs.LIST)
+        table = [text for each in self.shared for text in (each.name, each.path, f"{each.mode:o}")]
+        _write_private(entry / JOB_FILE, _wrapper() + _terminated(_counted([table])) + self.records)
 
 
-def pack(payload: Payload, run_folder: Path, workdir: Path) -> JobArchive:
-    """Return the archive of a job. Raises `InputError` if an input is missing."""
+def pack(
+    payload: Payload,
+    run_folder: Path,
+    workdir: Path,
+    shared: tuple[SharedInput, ...] = (),
+) -> JobArchive:
+    """Return the archive of a job; `shared` are those of its inputs that others have, too.
+
+    Raises `InputError` if an input is missing.
+    """
     travelling = {path: source_of(path, workdir) for path in payload.inputs}
     archive = run_folder / (WITH_SNAKEFILES if payload.with_snakefiles else WITHOUT_SNAKEFILES)
-    shared = {SOURCES: archive} if os.path.exists(archive) else {}  # noqa: PTH110
+    archives = {SOURCES: archive} if os.path.exists(archive) else {}  # noqa: PTH110
     if payload.modules is not None:
-        shared[MODULES] = archive_path(run_folder, payload.modules)
-    travelling |= shared
-    packed = _pack(travelling) if payload.inputs else _pack_shared(tuple(shared.items()))
+        archives[MODULES] = archive_path(run_folder, payload.modules)
+    travelling |= archives
+    packed = _pack(travelling) if payload.inputs else _pack_shared(tuple(archives.items()))
     links: dict[str, str] = {}
     if packed is None:
         for name, source in travelling.items():
-            kept = ((path, source / path) for path, status in contents(source) if _is_link(status))
+            kept = ((path, source / path) for path, status in contents(source) if is_link(status))
             # a Path would drop `./` and the like
             links |= {f"{name}/{path}": os.readlink(link) for path, link in kept}  # noqa: PTH115
     root, names = _root(payload, workdir, archive)
     records = _records(payload, packed, links, root, names)
-    return JobArchive(records, travelling if packed is None else {})
+    if packed is not None:
+        return JobArchive(records, {})
+    return JobArchive(records, travelling, shared)
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -190,6 +222,10 @@ def _records(
         records += [*_counted(schedule.lists()), str(len(schedule.steps)), *steps]
     if any("\0" in text for text in records):
         raise InputError("the job's command or a file name contains a NUL character")
+    return _terminated(records)
+
+
+def _terminated(records: Iterable[str]) -> bytes:
     return b"".join(os.fsencode(text) + b"\0" for text in records)
 
 
@@ -200,53 +236,3 @@ def _folder_of(path: str) -> str:
 def _counted(tables: Iterable[Sequence[str]]) -> list[str]:
     """Return the lists one after the other, each preceded by its length."""
     return [text for table in tables for text in (str(len(table)), *table)]
-
-
-def contents(source: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield each file, folder and link of an input, by path below `source` (empty for itself).
-
-    Links to a place within the same folder stay links; others are followed. Raises `InputError` if
-    something is missing, is neither a file nor a folder, or if a link makes a folder contain
-    itself.
-    """
-    ahead: list[tuple[str, bool, tuple[tuple[int, int], ...]]] = [("", False, ())]
-    while ahead:
-        path, followed, above = ahead.pop()
-        place = source / path
-        if path and place.is_symlink():
-            if leads_nowhere(place) or (not followed and stays_a_link(place, source)):
-                yield path, place.lstat()
-                continue
-            followed = True
-        try:
-            status = place.stat()
-        except OSError as error:
-            raise InputError(f"the input {place} is not there ({error.strerror})") from error
-        yield path, status
-        if S_ISREG(status.st_mode):
-            continue
-        this = (status.st_dev, status.st_ino)
-        if not S_ISDIR(status.st_mode):
-            raise InputError(f"the input {place} is neither a file nor a folder")
-        if this in above:
-            raise InputError(
-                f"the input {source} contains itself: {place} is a link to a folder above it"
-            )
-        inside = (f"{path}/{each.name}".lstrip("/") for each in place.iterdir())
-        ahead += [(each, followed, (*above, this)) for each in inside]
-
-
-def _is_link(status: os.stat_result) -> bool:
-    return S_ISLNK(status.st_mode)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Link `source` at `target`; HTCondor follows links to files only, so folders are created."""
-    for path, status in contents(source):
-        place = target / path
-        if S_ISDIR(status.st_mode):
-            place.mkdir(parents=True, exist_ok=True)
-        elif not _is_link(status):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if not place.is_symlink():
-                place.symlink_to(source / path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -127,6 +127,12 @@ def tops(paths: Iterable[str]) -> tuple[str, ...]:
         for normal, path in found.items()
         if not any(folder in found for folder in _folders_around(normal))
     )
+
+
+def lies_in_any(path: str, folders: Collection[str]) -> bool:
+    """Return True if `path` is one of these normalized paths, or below it."""
+    normal = os.path.normpath(path)
+    return normal in folders or any(folder in folders for folder in _folders_around(normal))
 
 
 def _folders_around(path: str) -> Iterator[str]:

@@ -27,13 +27,15 @@ from .job_archive import JobArchive, pack
 from .module_sources import module_files, own_folders
 from .outside_folders import OutsideFolders
 from .path_rewriting import rewriter_of
-from .payload import Payload, check_places, label, members, needed_from_outside
+from .payload import Payload, check_places, label, members, needed_from_outside, tops
+from .places import source_of
 from .python_commands import calls_python
 from .resource_request import Requests
 from .rule_resources import IMAGE, RUNTIME_IMAGE
 from .run_body import Bodies, has_body
 from .s3_keys import KeyFiles, Lines
 from .scripts import interpreters, is_in_python, lacking, needs_interpreter
+from .shared_inputs import SharedInput, Sharing
 from .snakemake_modules import write_modules
 from .software import Software
 from .storage import needs_plugin, storage_script, store_benchmarks
@@ -85,6 +87,7 @@ class Preparer:
     environment_image: Callable[[], str] = str
     """Returns an image with the Python environment of this process; makes it if need be."""
     software: Software = field(default_factory=lambda: Software(lambda text: None, making=False))
+    sharing: Sharing = field(default_factory=Sharing)
     _warned: set[str] = field(default_factory=set)
     _classes: dict[str, JobClass] = field(default_factory=dict)
 
@@ -191,13 +194,22 @@ class Preparer:
     def _bodies(self) -> Bodies:
         return Bodies(self.workflow, self.run_folder)
 
-    def pack(self, payload: Payload, request: Request) -> Prepared:
+    def shared(self, payload: Payload) -> tuple[SharedInput, ...]:
+        """Return the inputs of a draft that are sent once to each pilot. Raises `InputError`."""
+        return self.sharing.of(
+            {path: source_of(path, self.workdir) for path in tops(payload.inputs)}
+        )
+
+    def pack(
+        self, payload: Payload, request: Request, shared: tuple[SharedInput, ...] = ()
+    ) -> Prepared:
         """Return the prepared job of a draft, in any thread. Raises `InputError` naming what is
         wrong with it.
         """
         if payload.modules is not None:
             write_modules(self.run_folder, payload.modules)
-        return Prepared(payload, request, pack(payload, self.run_folder, self.workdir))
+        parcel = pack(payload, self.run_folder, self.workdir, shared)
+        return Prepared(payload, request, parcel)
 
     def store_benchmarks(self, job: AnyJob) -> None:
         """Store the benchmarks of a job that belong into storage, once they are in place here."""

@@ -45,6 +45,7 @@ next_list() {
     list=("${record[@]:at+1:count}")
     at=$((at + 1 + count))
 }
+next_list; shared=("${list[@]}")     # name under which HTCondor put it, path, permissions (0 of a folder)
 next_list; interpreter=${list[0]}
 next_list; folders=("${list[@]}")
 next_list; touched=("${list[@]}")
@@ -98,6 +99,24 @@ if [ -n "$workdir" ]; then
     take_root || fail "cannot make the folders for $workdir"
 fi
 
+# What jobs share is one file on the pilot, whichever of them writes into it: each gets a copy. All copies have the
+# time at which the first of them came to the pilot, so that none is newer than an index of it that came otherwise.
+oldest=''
+copy_shared() {
+    local from=$top/$1 path=$2 mode=$3
+    case $path in */*) mkdir -p -- "${path%/*}" || return ;; esac
+    if [ -d "$from" ]; then mkdir -p -- "$path" || return; from=$from/.; fi
+    cp -rpf --reflink=auto -- "$from" "$path" 2> /dev/null || cp -rpf -- "$from" "$path" || return
+    if [ "$mode" = 0 ]; then chmod -R u+w -- "$path"; else chmod "$mode" -- "$path" && touch -r "$oldest" -- "$path"; fi
+}
+for ((i = 0; i < ${#shared[@]}; i += 3)); do
+    [ -e "$top/${shared[i]}" ] || fail "the input ${shared[i + 1]} did not arrive; is it still there?"
+    [ -n "$oldest" ] && [ ! "$top/${shared[i]}" -ot "$oldest" ] || oldest=$top/${shared[i]}
+done
+for ((i = 0; i < ${#shared[@]}; i += 3)); do
+    copy_shared "${shared[@]:i:3}" || fail "cannot copy the input ${shared[i + 1]}; is there room for it?"
+done
+for ((i = 0; i < ${#shared[@]}; i += 3)); do rm -rf -- "${top:?}/${shared[i]}"; done
 [ ${#packed[@]} -eq 0 ] || base64 -d <<< "${packed[0]}" | tar -xf - || fail "cannot unpack the job's files"
 [ ! -e osgpilot-sources.tar ] || tar -xf osgpilot-sources.tar || fail "cannot unpack the workflow's sources"
 for path in "${inputs[@]}"; do

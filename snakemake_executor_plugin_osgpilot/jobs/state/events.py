@@ -55,13 +55,14 @@ class Usage(NamedTuple):
 
 
 class ImageSent(NamedTuple):
-    """One transfer of an image that jobs share: numbered below 0 like a job of the cluster of such
-    jobs, when it ended, and the image.
+    """One transfer of an image or an input that jobs share: numbered below 0 like a job of the
+    cluster of such jobs, when it ended, and the image, or the size of the input.
     """
 
     process: str
     at_s: float
     image: str
+    input_bytes: int = 0
 
 
 NO_USAGE = Usage()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from ...model.resources import JobClass, Request, Shape
 from .events import NO_USAGE, Event, EventKind, Usage
@@ -52,11 +53,19 @@ class FailedAttempt:
         return place(self.allocation_id, self.node)
 
 
+class SharedFile(NamedTuple):
+    """An input that is sent once to each pilot, by its name in the run."""
+
+    name: str
+    size_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One rule job (or group job) at the access point. `exit_status` is None until it ended.
 
-    `urls` are inputs that the execution point fetches. `job_id` is its `cluster.proc` there.
+    `urls` are inputs that the execution point fetches, `shared` those that are sent once to each
+    pilot. `job_id` is its `cluster.proc` there.
     `identity` is the same for all attempts of one job of the workflow, empty if unknown. `busy_s`
     is the execution time over all attempts, `started_s` the start of the current one, `used_mb` the
     most memory seen in use. `since_s` is the time of the last change of state, None without an
@@ -88,6 +97,7 @@ class Job:
     identity: str = ""
     incomplete: bool = False
     bundle_s: float = 0.0
+    shared: tuple[SharedFile, ...] = ()
 
     @property
     def job_class(self) -> JobClass:

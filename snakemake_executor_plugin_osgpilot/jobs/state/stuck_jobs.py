@@ -7,6 +7,7 @@ its status changes. Others stay blocked: they wait for an image that nobody send
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -27,6 +28,9 @@ help, there is another cause."""
 BLOCKED_S = 600.0
 """The transfer of a large image to a pilot may take minutes. After this time it will not arrive,
 and holding the job does not help (25.14)."""
+
+SLOWEST_BYTES_PER_S = 2_000_000
+"""Rate at which shared inputs arrive at least; it is added to the time for an image."""
 
 REMATCH_AT_ONCE = 10
 """Jobs to rematch in one request. The schedd rebuilds its list for one job as for many."""
@@ -156,10 +160,15 @@ def stuck(
         if job.key in since_s
         and job.request not in refused
         and job.job_id not in status.resting
-        and status.blocked_for_s.get(job.job_id, BLOCKED_S) >= BLOCKED_S
+        and status.blocked_for_s.get(job.job_id, math.inf) >= arrival_max_s(job)
         and status.cycles_s >= since_s[job.key]
     ]
     return sorted(silent, key=lambda job: (since_s[job.key], job.key))[:REMATCH_AT_ONCE]
+
+
+def arrival_max_s(job: Job) -> float:
+    """Return the time after which what a job shares with others will not arrive any more."""
+    return BLOCKED_S + sum(each.size_bytes for each in job.shared) / SLOWEST_BYTES_PER_S
 
 
 def needs_resubmission(

@@ -61,6 +61,7 @@ class JobTracker:
         self._key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
         self._images_sent: list[tuple[str, float]] = []
+        self._arrivals: Counter[str] = Counter()
         self._machines: dict[str, str] = {}
         self._keys_in: defaultdict[str, list[str]] = defaultdict(list)
         self._apart: set[str] = set()
@@ -416,21 +417,28 @@ class JobTracker:
             self._interrupted(job)
 
     def image_sent(self, job_id: str, at_s: float) -> None:
-        """Record that a pilot has got an image that jobs share; `job_id` has their cluster."""
+        """Record that a pilot has got what jobs share; `job_id` has their cluster."""
         self._images_sent.append((job_id, at_s))
 
     def take_images_sent(self) -> list[ImageSent]:
-        """Return the transfers of images that jobs share, since the last call."""
+        """Return the transfers of images and inputs that jobs share, since the last call.
+
+        The log does not say which of them arrived. HTCondor sends all that a pilot lacks of those
+        of a job, in their order, so they are taken to arrive in turns.
+        """
         taken, self._images_sent = self._images_sent, []
         found = []
         for process, at_s in taken:
-            keys = self._keys_in.get(process.partition(".")[0])
+            cluster = process.partition(".")[0]
+            keys = self._keys_in.get(cluster)
             if not keys:
                 # the answer to the submission is still to come
                 self._images_sent.append((process, at_s))
             else:
-                image = self._table[keys[0]].request.container_image
-                found.append(ImageSent(process, at_s, image))
+                arrived = _shared_by(self._table[keys[0]])
+                this = arrived[self._arrivals[cluster] % len(arrived)]
+                self._arrivals[cluster] += 1
+                found.append(ImageSent(process, at_s, *this))
         return found
 
     def _record_start(self, job_id: str, event: Event) -> None:
@@ -725,3 +733,13 @@ class JobTracker:
 
     def _report_end(self, key: str) -> None:
         self._ended[key] = self._table[key]
+
+
+def _shared_by(job: Job) -> list[tuple[str, int]]:
+    """Return what a job shares with others, in the order in which it is sent: its image, and the
+    sizes of its inputs.
+    """
+    request = job.request
+    by_each = request.transfer_image and request.common and request.container_image.endswith(".sif")
+    image = [(request.container_image, 0)] if by_each or not job.shared else []
+    return image + [("", each.size_bytes) for each in job.shared]

@@ -1,6 +1,7 @@
 """What `osgpilot plan` says it does not know, and its exit status."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +12,7 @@ from snakemake_executor_plugin_osgpilot.preview.dry_plan import Start
 from snakemake_executor_plugin_osgpilot.preview.lead_times import Coming
 from snakemake_executor_plugin_osgpilot.preview.result import Preview, ProjectPreview, Verdict
 from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Expected
+from snakemake_executor_plugin_osgpilot.staging.shared_inputs import InputTotals
 
 
 def project(accepted=True, unknown=()):
@@ -67,3 +69,24 @@ def test_a_time_is_expected_only_of_rules_that_have_run(planned):
     unknown = planned(Preview((), (project(unknown=("map",)),), "")).output
     assert "expected: unknown until a job of each rule has ended (not yet: map)\n" in unknown
     assert "limits: 15 min to 1 h 40 min, 0.2 to 4 core-hours of pilots" in unknown
+
+
+@pytest.mark.parametrize(
+    ("inputs", "line"),
+    [
+        (
+            InputTotals(600 << 20, 0, 2, 10 << 20),
+            "inputs that are here: 20 MB from the access point, of which 2 inputs that jobs share "
+            "(10 MB) once to each of 2 pilots; without sharing, 600 MB from the access point",
+        ),
+        (
+            InputTotals(600 << 20, 600 << 20),
+            "inputs that are here: 600 MB from the access point, all of them with each job",
+        ),
+        (InputTotals(), ""),
+    ],
+)
+def test_a_plan_has_what_leaves_the_access_point(planned, inputs, line):
+    said = planned(Preview((), (replace(project(), inputs=inputs),), "")).output
+    found = " ".join(said.split())
+    assert line in found if line else "inputs that are here" not in found

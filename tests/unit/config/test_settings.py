@@ -28,6 +28,7 @@ GIVEN = {
     "shared_prefixes": ("/data,/scratch", ["/data,/scratch"]),
     "url_schemes": ("osdf,s3", ["osdf,s3"]),
     "on_exit": ("detach", "detach"),
+    "shared_inputs": ("off", "off"),
     "notify": ("mail:me@example.org", "mail:me@example.org"),
     "max_pilots": ("3", 3),
     "max_pending": ("2", 2),
@@ -169,6 +170,8 @@ def test_value_of_wrong_type_is_refused_by_name(read, capsys, name, text, why, e
         ("shared_prefixes", "data", "give absolute paths"),
         *(("bundle", text, "it can be auto, off, or seconds")
           for text in ("maybe", "-1", "nan", "1e9")),
+        *(("shared_inputs", text, "give a size in MB (1 or more), auto or off")
+          for text in ("0", "-1", "1.5", "on", "10 MB")),
     ],
 )  # fmt: skip
 def test_number_out_of_range_is_refused_with_the_range(read, name, text, allowed):

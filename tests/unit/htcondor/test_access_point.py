@@ -37,6 +37,7 @@ from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
 from snakemake_executor_plugin_osgpilot.htcondor.worker import OPERATIONS
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
 from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
+from snakemake_executor_plugin_osgpilot.jobs.state.job import SharedFile
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
@@ -200,6 +201,63 @@ def test_jobs_are_submitted_if_no_job_may_keep_their_image(tmp_path, refusal):
     worker.refuses = refusal
     assert scopes(tmp_path, worker, ("https://h/a.sif", 2)) == [None]
     assert worker.described[0]["container_is_common"] == "true"
+
+
+GENOME, INDEX = SharedFile("osgpilot_1", 12 << 20), SharedFile("osgpilot_2", 1 << 30)
+
+
+def sharing(image="", **more):
+    """Return the description and the variables of two jobs, of which one shares an input."""
+    request = Request(JobClass(Shape(1, 500, 100)), image, common=more.pop("common", True))
+    shared = {"1": (GENOME, INDEX)}
+    given = Submission(("1", "2"), request, shared=shared)
+    return describe(given, SEAT, FOLDER, **more), items(given)
+
+
+def test_shared_inputs_are_common_files_of_the_jobs_that_have_them():
+    lines, (first, second) = sharing(keeper_cluster=7)
+    assert lines["My.DAGManJobId"] == "7"
+    assert lines["My._x_catalog_osgpilot_1"] == f'"{FOLDER}/jobs/shared/osgpilot_1"'
+    assert lines["My.CommonInputCatalogs"] == '"$(OSGPilotCatalogs)"'
+    assert first["OSGPilotCatalogs"] == ",osgpilot_1,osgpilot_2"
+    assert second["OSGPilotCatalogs"] == ""
+    assert lines["transfer_input_files"] == "osgpilot-in/$(OSGPilotUrls)"
+    assert "LastVacateTime" in lines["requirements"]
+
+
+@pytest.mark.parametrize("more", [{}, {"keeper_cluster": 7, "common": False}])
+def test_shared_inputs_travel_with_each_job_otherwise(more):
+    lines, (first, second) = sharing(**more)
+    assert "My.CommonInputCatalogs" not in lines
+    assert lines["transfer_input_files"].endswith("$(OSGPilotShared)")
+    assert first["OSGPilotShared"] == ",../shared/osgpilot_1,../shared/osgpilot_2"
+    assert second["OSGPilotShared"] == ""
+    assert lines["request_disk"] == "100MB"
+
+
+def test_an_image_is_common_beside_shared_inputs():
+    lines, _ = sharing("/opt/a.sif", keeper_cluster=7)
+    (name,) = (each for each in lines if each.startswith("My._x_catalog_container_"))
+    assert lines[name] == '"/opt/a.sif"'
+    assert lines["My.CommonInputCatalogs"] == f'"{name[14:]}$(OSGPilotCatalogs)"'
+
+
+def test_jobs_without_shared_inputs_are_described_as_ever():
+    plain = Submission(("1", "2"), Request(JobClass(Shape(1, 500, 100))))
+    lines = describe(plain, SEAT, FOLDER, common_images=True)
+    assert not [each for each in lines if "atalog" in each]
+    assert [sorted(each) for each in items(plain)] == [["OSGPilotKey", "OSGPilotUrls"]] * 2
+
+
+def test_all_jobs_of_a_run_share_inputs_through_one_job(tmp_path):
+    made, worker = LocalAccessPoint(SEAT, tmp_path), Keeper()
+    made.common_images = made.keeps_images = made.shares_inputs = True
+    made._worker = worker
+    for image, shared in (("", GENOME), ("https://h/a.sif", INDEX)):
+        request = Request(JobClass(Shape(1, 500)), image)
+        made.submit(Submission(("1",), request, shared={"1": (shared,)}))
+    assert [each["My.DAGManJobId"] for each in worker.described] == ["7", "7"]
+    assert list(worker.kept) == ['"inputs"']
 
 
 def test_an_image_that_is_gone_is_for_the_access_point_to_name(tmp_path):

@@ -12,7 +12,7 @@ from rich.console import Console
 from snakemake_executor_plugin_osgpilot.common.redact import MASK, Redactor
 from snakemake_executor_plugin_osgpilot.htcondor.event_log import EventLog
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind, Usage
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, SharedFile
 from snakemake_executor_plugin_osgpilot.journal.location import Place
 from snakemake_executor_plugin_osgpilot.model.resources import Request
 from snakemake_executor_plugin_osgpilot.monitoring import history_file as history
@@ -46,8 +46,8 @@ class RecordedWorld(World):
         self.chronicle.begin(SEAT, self.scaling.policy, Place("here"))
         self.controller._chronicle = self.chronicle
 
-    def add(self, *keys, job_class=SMALL, image=""):
-        jobs = [Job(key, "map", Request(job_class, image)) for key in keys]
+    def add(self, *keys, job_class=SMALL, image="", shared=()):
+        jobs = [Job(key, "map", Request(job_class, image), shared=shared) for key in keys]
         self.chronicle.handed_over(lines.HandedOver(job, f"n={job.key}") for job in jobs)
         self.queue.add(jobs)
 
@@ -361,6 +361,19 @@ def test_event_log_has_each_arrival_of_an_image(tmp_path):
         assert [(job_id, event.kind) for job_id, event in found] == [
             ("12.-1", EventKind.IMAGE_SENT), ("12.-2", EventKind.IMAGE_SENT),
         ]  # fmt: skip
+
+
+def test_history_has_the_transfers_of_shared_inputs_by_turns(recorded, tmp_path):
+    image = tmp_path / "a.sif"
+    image.write_bytes(bytes(2048))
+    shared = (SharedFile("x", 10), SharedFile("y", 20))
+    recorded.add("a", image=str(image), shared=shared)
+    recorded.tick()
+    for number in range(1, 7):
+        recorded.ap.unread.append((f"1.-{number}", Event(EventKind.IMAGE_SENT, 1030)))
+    recorded.tick()
+    assert list(recorded.replayed.images.values()) == [2048, 2048]
+    assert list(recorded.replayed.shared.values()) == [10, 20, 10, 20]
 
 
 def test_history_has_the_transfers_of_an_image_once(recorded, tmp_path):

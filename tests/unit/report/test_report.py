@@ -279,18 +279,23 @@ def test_transfers_are_those_of_jobs_and_of_images():
     done = {"kind": "ended", "jobs": [[key, BEGUN_S + 91, 0, 1, 300, 10, 20480.0, 512.0]
                                       for key in ("1", "2")]}  # fmt: skip
     sent = {"kind": "images", "sent": [["5", BEGUN_S + 50, "/a.sif", 300 * 2**20],
-                                       ["6", BEGUN_S + 50, "https://h/b.sif", 0]]}  # fmt: skip
+                                       ["6", BEGUN_S + 50, "https://h/b.sif", 0],
+                                       ["7", BEGUN_S + 50, "", 40 * 2**20],
+                                       ["8", BEGUN_S + 50, "", 20 * 2**20]]}  # fmt: skip
+    # read again by a later session, which does not know what the jobs shared
+    again = {"kind": "images", "sent": [["7", BEGUN_S + 50, "", 0]]}
     started = [line for key in ("1", "2") for line in ran(key, 1, 60, 90)]
-    run = replayed(queued("a", "1", "2"), started, done, sent, sent)
+    run = replayed(queued("a", "1", "2"), started, done, sent, sent, again)
     moved = seen(run).transfers
     assert (moved.jobs, moved.to_jobs_mb, moved.from_jobs_mb) == (2, 40.0, 1.0)
     assert (moved.images, moved.images_mb, moved.pilots) == (1, 300.0, 1)
+    assert (moved.shared, moved.shared_mb) == (2, 60.0)
     text = (
-        "340 MB from the access point (40 MB to 2 jobs, 20 MB each; 300 MB in 1 image sent to 1 "
-        "pilot), 1 MB to it"
+        "400 MB from the access point (40 MB to 2 jobs, 20 MB each; 300 MB in 1 image sent to 1 "
+        "pilot; 60 MB in 2 copies of shared inputs sent to 1 pilot), 1 MB to it"
     )
     assert text in " ".join(printed(seen(run)).split())
-    assert "<b>340 MB</b><span>sent from the access point" in page(run, seen(run))
+    assert "<b>400 MB</b><span>sent from the access point" in page(run, seen(run))
 
 
 def test_a_run_without_figures_shows_no_transfers():

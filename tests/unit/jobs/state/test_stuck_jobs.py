@@ -6,7 +6,7 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import REMATCHING, is_temporary
-from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState, SharedFile
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import (
     BLOCKED_S,
     GAP_S,
@@ -162,6 +162,13 @@ def test_blocked_job_is_stuck_only_after_a_while():
     for blocked_s, found in ((BLOCKED_S - 1, []), (BLOCKED_S, [WAITING])):
         offers = NegotiationStatus(2000.0, blocked_for_s={"1.0": blocked_s})
         assert stuck([WAITING], since_s, offers) == found
+
+
+def test_a_job_with_large_shared_inputs_may_be_blocked_for_longer():
+    job = replace(WAITING, shared=(SharedFile("genome", 8_000_000_000),))
+    for blocked_s, found in ((BLOCKED_S + 3999, []), (BLOCKED_S + 4000, [job])):
+        offers = NegotiationStatus(2000.0, blocked_for_s={"1.0": blocked_s})
+        assert stuck([job], {"a": 1000.0}, offers) == found
 
 
 def test_rematched_job_that_is_stuck_again_needs_resubmission():
