@@ -317,3 +317,11 @@ def test_memory_of_each_core_counts_for_all_cores_of_a_group(requests):
     parts = job(1, mem_mb_per_cpu=1000, disk_mb=1), job(2, mem_mb_per_cpu=2048, disk_mb=1)
     both = group(*parts, mem_mb_per_cpu=3048, disk_mb=2, cpus_per_task=3)
     assert requests.of(both, NO_IMAGE).job_class.shape == Shape(3, 6144, 2)
+
+
+def test_a_request_is_made_once_for_equal_values_of_equal_types(requests):
+    first = requests.of(job(gpu=1, note=1, **SAYS_ALL), NO_IMAGE)
+    assert requests.of(job(gpu=1, note=1, **SAYS_ALL), NO_IMAGE) is first
+    assert requests.of(job(gpu=1, note=[1], **SAYS_ALL), NO_IMAGE) is first
+    with pytest.raises(InputError, match="the resource gpu is True"):
+        requests.of(job(gpu=True, note=1, **SAYS_ALL), NO_IMAGE)
