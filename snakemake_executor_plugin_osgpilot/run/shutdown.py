@@ -30,8 +30,8 @@ DETACHED_FOR_S = 7 * 24 * 3600.0
 
 
 def finish(folder: RunFolder, journal: Journal) -> None:
-    """Remove keys, bundles, links to shared inputs, and the folders of jobs that did not end; record
-    the run as finished.
+    """Remove keys, bundles, links to shared inputs and the folders of jobs that did not end, and
+    record the run as finished.
 
     Folders of failed jobs are kept for inspection, without the files with secrets that a kill may
     have left. Raises `OutcomeUnknownError` or `RunTakenOverError`; nothing is removed then.

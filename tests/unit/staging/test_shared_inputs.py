@@ -10,7 +10,8 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.jobs.state.job import SharedFile
 from snakemake_executor_plugin_osgpilot.staging import job_archive
-from snakemake_executor_plugin_osgpilot.staging.payload import Payload
+from snakemake_executor_plugin_osgpilot.staging.payload import Payload, tops
+from snakemake_executor_plugin_osgpilot.staging.places import source_of
 from snakemake_executor_plugin_osgpilot.staging.shared_inputs import (
     LIST,
     PER_JOB_MAX,
@@ -76,8 +77,8 @@ class Bench:
 
     def pack(self, command: str, *inputs: str, shares: bool = True) -> job_archive.JobArchive:
         payload = Payload((f"set -e\n{command}\n",), "bash", inputs, ("out",), ())
-        given = [self.sharing.of] if shares else []
-        return job_archive.pack(payload, self.run, self.workdir, *given)
+        sources = {path: source_of(path, self.workdir) for path in tops(inputs)} if shares else {}
+        return job_archive.pack(payload, self.run, self.workdir, self.sharing.of(sources))
 
     def execute(self, archive: job_archive.JobArchive, key: str = "1") -> str:
         """Run a job as HTCondor does, which links what is common into its folder."""
