@@ -32,7 +32,10 @@ WIDE = 150
 @click.option("--standard", is_flag=True, help="The published table: all workloads and policies.")
 @click.option("--workload", "workloads", multiple=True, help="May be repeated.  [default: bag]")
 @click.option(
-    "--policy", "policies", multiple=True, help="May be repeated; `all` for all.  [default: ours]"
+    "--policy",
+    "policies",
+    multiple=True,
+    help="May be repeated; `all` for all.  [default: osgpilot]",
 )
 @click.option(
     "--snakefile",

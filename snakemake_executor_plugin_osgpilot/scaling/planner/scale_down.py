@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from itertools import islice
 
 from ...model.plan import Cancel, Drain
-from ...model.resources import Pilot, may_run_on
+from ...model.resources import JobClass, Pilot, may_run_on
 from .assessment import Assessment
 from .supply import permanently_pending, usable_s
 from .target_size import keep_idle_s
@@ -16,9 +16,8 @@ from .target_size import keep_idle_s
 
 def releases(assessment: Assessment) -> tuple[frozenset[str], list[Cancel | Drain]]:
     """Return the unneeded pilots, and the cancels and drains that are due."""
-    used = {name for room in assessment.rooms if room.used for name in room.pilots} - _late(
-        assessment
-    )
+    used = {name for room in assessment.rooms if room.used for name in room.pilots}
+    used -= _late(assessment) | _beyond_target(assessment)
     unneeded = [
         pilot
         for pilot in sorted(assessment.snapshot.pilots, key=lambda p: (not p.state.waits, p.name))
@@ -60,6 +59,44 @@ def _late(assessment: Assessment) -> set[str]:
         return set()
     without = Assessment.of(replace(snapshot, pilots=running), estimates, assessment.policy)
     return set() if without.unmet else late
+
+
+def _beyond_target(assessment: Assessment) -> set[str]:
+    """Return the pilots in Slurm's queue, the latest ones, that are more than is worth having, as
+    where jobs turned out to be shorter than expected.
+
+    While more work is known to come, their places in the queue are worth keeping.
+    """
+    if assessment.further_core_s > 0:
+        return set()
+    snapshot, cores = assessment.snapshot, assessment.have.cores
+    away = snapshot.blocked.keys() | snapshot.unconfirmed
+    staying = {p.name: p for p in snapshot.pilots if p.state.serves and p.name not in away}
+    queued = [pilot for pilot in staying.values() if pilot.state.waits]
+    beyond = set()
+    for pilot in sorted(queued, key=lambda p: (p.asked_s, p.name), reverse=True):
+        left = cores - pilot.shape.cores
+        if left < assessment.forecast.wanted_cores:
+            continue
+        del staying[pilot.name]
+        if _serve_all(staying.values(), assessment):
+            beyond.add(pilot.name)
+            cores = left
+        else:
+            staying[pilot.name] = pilot
+    return beyond
+
+
+def _serve_all(pilots: Collection[Pilot], assessment: Assessment) -> bool:
+    """Return True if every class of `work` has one of `pilots` that can run it."""
+    snapshot, policy = assessment.snapshot, assessment.policy
+
+    def runs(pilot: Pilot, job_class: JobClass) -> bool:
+        _, life_s = usable_s(pilot, assessment.estimates, policy, snapshot.now_s)
+        fits = may_run_on(job_class, pilot.offer) and pilot.shape.holds(job_class.shape) > 0
+        return fits and job_class.runtime_s < life_s
+
+    return all(any(runs(pilot, job_class) for pilot in pilots) for job_class in assessment.work)
 
 
 def _cordoned(assessment: Assessment) -> Iterator[Drain]:

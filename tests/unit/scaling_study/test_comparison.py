@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,27 @@ def ran(choice=STATIC, seed=0, makespan_s=1100.0, charged_core_s=2000.0, **more)
 
 def rowed(runs, tuned=()):
     return rows([ratio(run, Limits(1000.0, 800.0, 1000.0)) for run in runs], tuned)
+
+
+def defaults_by_name():
+    """Return each option of `simulate` with the name that its help has as the default."""
+    found = {option.opts[0]: re.search(r"\[default: ([a-z-]+)\]", getattr(option, "help", "") or "")
+             for option in main.commands["simulate"].params}  # fmt: skip
+    return {option: default[1] for option, default in found.items() if default}
+
+
+def test_what_the_help_names_as_the_default_is_accepted_and_changes_nothing():
+    named = defaults_by_name()
+    assert set(named) == {"--workload", "--policy"}
+    small = ["simulate", "--jobs", "5", "--seeds", "1", "--json"]
+
+    def table(*options):
+        told = CliRunner().invoke(main, [*small, *options])
+        assert told.exit_code == 0, told.output
+        return [row | {"plan_ms": 0} for row in json.loads(told.stdout)]
+
+    for option, default in named.items():
+        assert table(option, default) == table()
 
 
 def test_a_run_is_measured_by_the_bounds():
