@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -71,19 +72,22 @@ def _beyond_target(assessment: Assessment) -> set[str]:
         return set()
     snapshot, cores = assessment.snapshot, assessment.have.cores
     away = snapshot.blocked.keys() | snapshot.unconfirmed
-    staying = {p.name: p for p in snapshot.pilots if p.state.serves and p.name not in away}
-    queued = [pilot for pilot in staying.values() if pilot.state.waits]
+    staying = [p for p in snapshot.pilots if p.state.serves and p.name not in away]
+    queued = [pilot for pilot in staying if pilot.state.waits]
+    alike = Counter((pilot.offer, pilot.walltime_s) for pilot in queued)
     beyond = set()
     for pilot in sorted(queued, key=lambda p: (p.asked_s, p.name), reverse=True):
-        left = cores - pilot.shape.cores
+        kind, left = (pilot.offer, pilot.walltime_s), cores - pilot.shape.cores
         if left < assessment.forecast.wanted_cores:
             continue
-        del staying[pilot.name]
-        if _serve_all(staying.values(), assessment):
-            beyond.add(pilot.name)
-            cores = left
-        else:
-            staying[pilot.name] = pilot
+        # pilots of one kind can run the same jobs
+        if alike[kind] == 1:
+            gone = {pilot.name, *beyond}
+            if not _serve_all([p for p in staying if p.name not in gone], assessment):
+                continue
+        beyond.add(pilot.name)
+        alike[kind] -= 1
+        cores = left
     return beyond
 
 
