@@ -23,16 +23,19 @@ from ..errors import OsgpilotError
 from ..htcondor.neutral_path import neutral
 from ..htcondor.submit_description import JOB_OUTPUT
 from ..jobs.state.job import Job
-from ..journal.run_folder import RunFolder, core_s_seen
+from ..journal.run_folder import RunFolder, core_s_seen, samples_seen
+from ..model.job_order import Outlook
 from ..monitoring.console import ProgressReporter
 from ..monitoring.progress import Progress
 from ..run.assembly import Output, start
 from ..runtime_image.environment import make as make_environment
+from ..scaling.planner.critical_path import prior_s
 from ..staging import benchmarks
 from ..staging import commit_outputs as commit
 from ..staging import updated_outputs as updated
 from ..staging.container_image import Images
 from ..staging.failure_message import explain
+from ..staging.input_size import input_bytes
 from ..staging.job_identity import digest, identity, outputs_of
 from ..staging.latency_wait import LatencyWait
 from ..staging.payload import members, needed_from_outside
@@ -216,7 +219,13 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         own_identity, content = identity(job), digest(prepared)
         key, is_known = intake.key_for(own_identity, content)
         urls = tuple(url for url, _ in prepared.payload.urls)
-        own = Job(key, job.name, prepared.request, urls, identity=own_identity)
+        outlook = Outlook(
+            prior_s(prepared.request.job_class),
+            self._ahead.after_s(job),
+            input_bytes(map(str, needed_from_outside(job))),
+            job.priority,
+        )
+        own = Job(key, job.name, prepared.request, urls, identity=own_identity, outlook=outlook)
         if not is_known:
             prepared.parcel.write(self._run.folder.job(key))
             intake.note(own, own_identity, content)
@@ -359,6 +368,7 @@ def open_run(
             share,
             Output(show, redact, SnakemakeSteps(workflow), about(workflow)),
             core_s_seen(Path.cwd()),
+            samples_seen(Path.cwd()),
         )
     except OsgpilotError as error:
         # Snakemake shows this kind of error as one line, without a traceback

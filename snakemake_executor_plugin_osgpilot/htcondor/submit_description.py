@@ -15,7 +15,8 @@ from ..errors import InputError
 from ..jobs.access_point import Submission
 from ..journal.run_folder import JOB_LOG
 from ..model.identity import RunIdentity
-from ..model.memory_balance import CORES_KEPT_S, weight
+from ..model.job_order import priority
+from ..model.memory_balance import CORES_KEPT_S
 from ..model.resources import MEMORY_QUANTUM_MB, Request, Shape
 from .raw_submit_commands import merge
 
@@ -250,8 +251,7 @@ def describe(
     description |= _gpus(request) | _container(request, needed, common=common)
     if keeper_cluster:
         description[SHARED_THROUGH] = str(keeper_cluster)
-    # the largest jobs first, as planned: small ones that start first would fragment all slots
-    default = {"priority": str(weight(shape, submission.largest))}
+    default = {"priority": "$(OSGPilotPriority)"}
     return default | merge(description, request.extras)
 
 
@@ -320,8 +320,13 @@ def _container(request: Request, requirements: str, *, common: bool) -> dict[str
 
 def items(submission: Submission) -> list[dict[str, str]]:
     """Return the variables of each job. Raises `InputError` for a URL that could do harm."""
+    default = priority(submission.request.job_class.shape, submission.largest)
     return [
-        {"OSGPilotKey": key, "OSGPilotUrls": "".join(map(_listed, submission.urls.get(key, ())))}
+        {
+            "OSGPilotKey": key,
+            "OSGPilotUrls": "".join(map(_listed, submission.urls.get(key, ()))),
+            "OSGPilotPriority": str(submission.priorities.get(key, default)),
+        }
         for key in submission.keys
     ]
 

@@ -17,7 +17,8 @@ class Submission:
     or are gone but may still be in the collector; `urls` are inputs that the execution point
     fetches, by job key; `apart` is True if jobs that need much memory are spread over pilots, see
     `memory_balance.apart`, and `largest` the shape of the biggest pilot, if known. `kept_off` are
-    nodes or pilots on which these jobs failed before.
+    nodes or pilots on which these jobs failed before. `priorities` has the priority of a
+    job by its key: the largest come first.
     """
 
     keys: tuple[str, ...]
@@ -27,6 +28,7 @@ class Submission:
     apart: bool = False
     largest: Shape | None = None
     kept_off: tuple[str, ...] = ()
+    priorities: Mapping[str, int] = field(default_factory=dict)
 
 
 class AccessPoint(Protocol):
@@ -103,6 +105,9 @@ class AccessPoint(Protocol):
 
     def keep_apart(self, *, apart: bool) -> None:
         """Spread jobs of this run that need much memory over pilots, or not."""
+
+    def prioritize(self, job_ids: Iterable[str], priority: int) -> None:
+        """Give jobs of this run another priority, but for those that come first by `rematch`."""
 
     def events(self) -> list[tuple[str, Event]]:
         """Return new events of jobs since the last call, by `cluster.proc`.

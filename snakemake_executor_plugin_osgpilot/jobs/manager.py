@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ..errors import OutcomeUnknownError, QueueFullError, RejectedError
 from ..model.resources import JobClass, Request, Shape
+from ..model.runtime_by_size import RuntimesBySize, Sample
 from ..model.upcoming import UpcomingWork
 from .access_point import AccessPoint, JobJournal, Submission
 from .interventions import JobInterventions
@@ -48,20 +49,20 @@ class JobManager:
 
     Snakemake's threads call `add`, `run_again` and `over`, the controller calls all else. The lock
     is never held during a request to the access point. `clear` removes the outputs of earlier
-    attempts.
+    attempts, `runtimes` has what earlier runs tell.
     """
 
     def __init__(
         self, access_point: AccessPoint, largest: Shape, queued_max: int = QUEUED_MAX,
         journal: JobJournal | None = None, share: QueueQuota | None = None,
-        clear: Callable[[Iterable[str]], object] = tuple,
+        clear: Callable[[Iterable[str]], object] = tuple, runtimes: RuntimesBySize | None = None,
     ) -> None:  # fmt: skip
         self._access_point = access_point
         self._journal = journal
         self._clear = clear
         self._quota = share or Unshared()
         self._lock = threading.Lock()
-        self._tracker = JobTracker(largest)
+        self._tracker = JobTracker(largest, runtimes)
         self._throttle = SubmissionThrottle(queued_max)
         self._log_repair = EventLogRepair(access_point, self._tracker, self._lock)
         self._rematcher = Rematcher(access_point, self._tracker, self._lock)
@@ -148,6 +149,11 @@ class JobManager:
         """Return the sums over the jobs of each rule as of now."""
         with self._lock:
             return self._tracker.rule_sums()
+
+    def samples(self) -> dict[str, list[Sample]]:
+        """Return sizes of inputs and runtimes of jobs that succeeded, some of each rule."""
+        with self._lock:
+            return dict(self._tracker.priorities.samples())
 
     def span_s(self) -> tuple[float, float] | None:
         """Return the times of the first and the last event of a job, None before the first one."""
@@ -329,7 +335,8 @@ class JobManager:
         keys = [job.key for job in jobs]
         urls = {job.key: job.urls for job in jobs if job.urls}
         more = tracker.avoided_pilots, urls, tracker.apart, tracker.largest
-        submission = Submission(tuple(keys), request, *more, kept_off)
+        priorities = tracker.priorities.sending(jobs)
+        submission = Submission(tuple(keys), request, *more, kept_off, priorities)
         try:
             if self._journal:
                 self._journal.intend(keys)

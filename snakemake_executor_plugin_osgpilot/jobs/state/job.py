@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from ...model.job_order import NO_OUTLOOK, Outlook
 from ...model.resources import JobClass, Request, Shape
 from .events import NO_USAGE, Event, EventKind, Usage
 
@@ -60,7 +61,8 @@ class Job:
     is the execution time over all attempts, `started_s` the start of the current one, `used_mb` the
     most memory seen in use. `since_s` is the time of the last change of state, None without an
     event; `slot` is the HTCondor slot, `usage` the resources used, known at the end. `incomplete`
-    is True if it ended, but its outputs could not be used.
+    is True if it ended, but its outputs could not be used. `outlook` is what its
+    place in the queue depends on.
     """
 
     key: str
@@ -85,6 +87,7 @@ class Job:
     usage: Usage = NO_USAGE
     identity: str = ""
     incomplete: bool = False
+    outlook: Outlook = NO_OUTLOOK
 
     @property
     def job_class(self) -> JobClass:

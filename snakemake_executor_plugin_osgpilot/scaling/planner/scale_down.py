@@ -75,7 +75,7 @@ def _beyond_target(assessment: Assessment) -> set[str]:
     staying = [p for p in snapshot.pilots if p.state.serves and p.name not in away]
     queued = [pilot for pilot in staying if pilot.state.waits]
     alike = Counter((pilot.offer, pilot.walltime_s) for pilot in queued)
-    beyond = set()
+    beyond = set[str]()
     for pilot in sorted(queued, key=lambda p: (p.asked_s, p.name), reverse=True):
         kind, left = (pilot.offer, pilot.walltime_s), cores - pilot.shape.cores
         if left < assessment.forecast.wanted_cores:
