@@ -18,7 +18,8 @@ from .target_size import keep_idle_s
 def releases(assessment: Assessment) -> tuple[frozenset[str], list[Cancel | Drain]]:
     """Return the unneeded pilots, and the cancels and drains that are due."""
     used = {name for room in assessment.rooms if room.used for name in room.pilots}
-    used -= _late(assessment) | _beyond_target(assessment)
+    beyond = _beyond_target(assessment)
+    used -= _late(assessment) | beyond
     unneeded = [
         pilot
         for pilot in sorted(assessment.snapshot.pilots, key=lambda p: (not p.state.waits, p.name))
@@ -31,7 +32,8 @@ def releases(assessment: Assessment) -> tuple[frozenset[str], list[Cancel | Drai
     decided = []
     for pilot in unneeded:
         patience_s = _patience_s(pilot, surplus, last, assessment)
-        if action := _release(pilot, patience_s, assessment):
+        why = "more cores are not worth having" if pilot.name in beyond else "no job has needed it"
+        if action := _release(pilot, patience_s, why, assessment):
             decided.append(action)
     done = {action.pilot for action in decided}
     decided += [action for action in _cordoned(assessment) if action.pilot not in done]
@@ -158,7 +160,9 @@ def _patience_s(
     return kept_s
 
 
-def _release(pilot: Pilot, patience_s: float, assessment: Assessment) -> Cancel | Drain | None:
+def _release(
+    pilot: Pilot, patience_s: float, why: str, assessment: Assessment
+) -> Cancel | Drain | None:
     snapshot = assessment.snapshot
     if permanently_pending(pilot):
         return Cancel(pilot.name, f"Slurm will not start it: {pilot.pending_reason}")
@@ -169,4 +173,4 @@ def _release(pilot: Pilot, patience_s: float, assessment: Assessment) -> Cancel 
     idle_s = 0.0 if since_s is None else snapshot.now_s - since_s
     if idle_s < patience_s:
         return None
-    return act(pilot.name, f"no job has needed it for {idle_s:.0f} s")
+    return act(pilot.name, f"{why} for {idle_s:.0f} s")

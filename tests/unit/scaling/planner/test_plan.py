@@ -368,7 +368,9 @@ def test_pilots_in_the_queue_that_are_no_longer_worth_having_are_cancelled_the_l
     pilots = [queued(f"p{n:02}", float(n)) for n in range(20)]
     more = {"policy": policy, "known": KNOWN, "now_s": 400.0, "pilots": pilots}
     cancelled = released(decide({SMALL: 80}, **more), Cancel)
-    wanted = decide({SMALL: 80}, **more).forecast.wanted_cores
+    decided = decide({SMALL: 80}, **more)
+    assert {a.reason for a in decided.actions} == {"more cores are not worth having for 400 s"}
+    wanted = decided.forecast.wanted_cores
     assert sorted(cancelled) == [f"p{n:02}" for n in range(20 - len(cancelled), 20)]
     assert len(cancelled) == int((80 - wanted) // 4) > 0
     assert not released(decide({SMALL: 80}, further={SMALL: 500}, **more), Cancel)
