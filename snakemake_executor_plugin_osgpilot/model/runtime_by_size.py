@@ -21,7 +21,7 @@ Gibbons, Rank Correlation Methods, 1990: the normal approximation of Spearman's 
 RATIO_MAX = 64.0
 """Maximum ratio of an expected runtime to that of the rule's usual job, and its inverse's."""
 
-GROWTH = 1.2
+GROWTH = 1.5
 """An effect is computed again when there are so many times as many jobs."""
 
 SAMPLES_MAX = 128
@@ -104,31 +104,33 @@ def _pearson(xs: Sequence[float], ys: Sequence[float]) -> float:
 class RuntimesBySize:
     """What is known of each rule: jobs of `earlier` runs, and those noted since.
 
-    An effect is seldom computed again, so that waiting jobs are seldom reordered.
+    An effect is seldom computed again, so that waiting jobs are seldom reordered. `_counts` are the
+    jobs known of each rule, `_computed` how many there were then; every `_strides`th one is kept.
     """
 
     def __init__(self, earlier: Mapping[str, Iterable[Sample]] | None = None) -> None:
         self._samples = {rule: list(samples) for rule, samples in (earlier or {}).items()}
-        self._strides: dict[str, int] = {}
-        self._noted: dict[str, int] = {}
         self._effects = {rule: size_effect(known) for rule, known in self._samples.items()}
+        self._counts = {rule: len(known) for rule, known in self._samples.items()}
+        self._computed = dict(self._counts)
+        self._strides: dict[str, int] = {}
 
     def note(self, rule: str, sample: Sample) -> bool:
         """Record a job that succeeded; return True if the order of the rule's jobs may change."""
-        noted = self._noted[rule] = self._noted.get(rule, 0) + 1
-        stride = self._strides.get(rule, 1)
-        if noted % stride:
-            return False
+        count = self._counts[rule] = self._counts.get(rule, 0) + 1
         known = self._samples.setdefault(rule, [])
-        known.append(sample)
+        stride = self._strides.get(rule, 1)
+        if not count % stride:
+            known.append(sample)
         if len(known) > SAMPLES_MAX:
-            # not the newest ones: where long jobs come first, these are all alike
-            self._samples[rule] = known = known[::2]
+            # not the oldest ones: where long jobs come first, the newest are all alike
+            del known[::2]
             self._strides[rule] = 2 * stride
-        before = self._effects.get(rule, NO_EFFECT)
-        if len(known) < max(JOBS_MIN, GROWTH * before.jobs):
+        if count < max(JOBS_MIN, GROWTH * self._computed.get(rule, 0)):
             return False
+        before = self.effect(rule)
         after = self._effects[rule] = size_effect(known)
+        self._computed[rule] = count
         return before.holds or after.holds
 
     def effect(self, rule: str) -> SizeEffect:

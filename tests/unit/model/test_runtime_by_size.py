@@ -68,6 +68,6 @@ def test_a_claim_lasts_though_the_newest_jobs_are_all_alike():
     known, changes = RuntimesBySize(), 0
     for sample in sorted(samples(2000), reverse=True):
         changes += known.note("map", sample)
-    assert known.effect("map").holds
+    assert known.effect("map").correlation > 0.8
     assert 2 <= changes <= 30
     assert len(known.samples()["map"]) <= SAMPLES_MAX
