@@ -160,6 +160,7 @@ class FakeAccessPoint:
         self.machines: dict[str, str] = {}
         self.there: dict[str, tuple[float, frozenset[str]]] = {}
         self.apart: list[bool] = []
+        self.prioritized: list[tuple[int, tuple[str, ...]]] = []
         self.offered = NegotiationStatus(math.inf)
         self.asked_since_s: list[float] = []
         self.woken: list[tuple[str, ...]] = []
@@ -221,6 +222,12 @@ class FakeAccessPoint:
 
     def keep_apart(self, *, apart: bool) -> None:
         self.apart.append(apart)
+
+    def prioritize(self, job_ids: Iterable[str], priority: int) -> None:
+        if self.fails:
+            error, self.fails = self.fails, None
+            raise error
+        self.prioritized.append((priority, tuple(job_ids)))
 
     def clear(self) -> None:
         pass

@@ -159,6 +159,7 @@ def of_every_kind() -> list[Line]:
         {"kind": "waiting", "jobs": [["000010", at_s + 5, "preempted", 2, 512, 0, 0, 60]]},
         {"kind": "held", "jobs": [["000011", at_s + 6, "no disk"]]},
         {"kind": "removed", "jobs": [["000012", at_s + 7, "by hand"]]},
+        {"kind": "inputs", "jobs": [["000010", 12.5], ["000011", 0]]},
         {"kind": "woken", "at_s": at_s + 8, "jobs": ["000010", "000013"]},
         {"kind": "spent", "jobs": [["000001", 50.0, 60.0]]},
         {

@@ -14,7 +14,7 @@ from ..common.snakemake_types import AnyJob, Dag, SingleJob, single_jobs
 from ..model.clock import Clock
 from ..model.resources import JobClass
 from ..model.upcoming import RuleAhead, UpcomingWork
-from ..scaling.planner.critical_path import longest_chain
+from ..scaling.planner.critical_path import longest_after, longest_chain, prior_s
 from .job_listeners import HandedOverJob, JobListener
 
 WALK_SHARE = 0.02
@@ -49,6 +49,7 @@ class Lookahead(JobListener):
         self._failed: set[SingleJob] = set()
         self._keys: dict[SingleJob, str] = {}
         self._done: set[SingleJob] = set()
+        self._after_s: dict[SingleJob, float] = {}
         self._chain: Mapping[JobClass, int] = {}
         self._chained = 0
         self._kinds: dict[str, JobClass] = {}
@@ -70,6 +71,18 @@ class Lookahead(JobListener):
         self._gone[job.name] += 1
         for member in single_jobs(job):
             self._keys[member] = key
+
+    def after_s(self, job: AnyJob) -> float:
+        """Return the time of the longest chain of jobs after `job`, as far as rules say it."""
+        members = list(single_jobs(job))
+        if any(member not in self._after_s for member in members):
+            # at the start, and after a checkpoint
+            to_do = set(self._dag.needrun_jobs()).union(members)
+            self._after_s = longest_after(to_do, self._dag.job_dependencies, self._expected_s)
+        return max(self._after_s[member] for member in members)
+
+    def _expected_s(self, job: SingleJob) -> float:
+        return prior_s(self._kind(job))
 
     def finished(self, job: AnyJob, key: str, runtime_s: float) -> None:
         """Record that `job` succeeded after running for `runtime_s`."""

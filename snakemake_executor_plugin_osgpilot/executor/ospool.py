@@ -24,17 +24,20 @@ from ..errors import OsgpilotError
 from ..htcondor.neutral_path import neutral
 from ..htcondor.submit_description import JOB_OUTPUT
 from ..jobs.state.job import Job
-from ..journal.run_folder import RunFolder, core_s_seen
+from ..journal.run_folder import RunFolder, core_s_seen, samples_seen
+from ..model.job_order import Outlook
 from ..monitoring.console import ProgressReporter
 from ..monitoring.progress import Progress
 from ..run.assembly import Output, start
 from ..runtime_image.environment import make as make_environment
+from ..scaling.planner.critical_path import prior_s
 from ..staging import benchmarks
 from ..staging import commit_outputs as commit
 from ..staging import updated_outputs as updated
 from ..staging.bundle_target import may_be_bundled, target_s
 from ..staging.container_image import Images
 from ..staging.failure_message import explain
+from ..staging.input_size import input_bytes
 from ..staging.job_identity import digest, identity, outputs_of
 from ..staging.latency_wait import LatencyWait
 from ..staging.payload import members, needed_from_outside
@@ -238,9 +241,15 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         bundle_s = self._bundle_s(job) if bundled else 0.0
         # the folder of a known job is as an earlier session wrote it
         own_files = read_list(self._run.folder.job(key) / LIST) if is_known else files(shared)
+        outlook = Outlook(
+            prior_s(request.job_class),
+            self._ahead.after_s(job),
+            input_bytes(map(str, needed_from_outside(job))),
+            job.priority,
+        )
         own = Job(
             key, job.name, request, urls,
-            identity=own_identity, bundle_s=bundle_s, shared=own_files,
+            identity=own_identity, bundle_s=bundle_s, shared=own_files, outlook=outlook,
         )  # fmt: skip
         if is_known:
             self._payloads[key] = payload.after_submission()
@@ -403,6 +412,7 @@ def open_run(
             share,
             Output(show, redact, SnakemakeSteps(workflow), about(workflow)),
             core_s_seen(Path.cwd()),
+            samples_seen(Path.cwd()),
         )
     except OsgpilotError as error:
         # Snakemake shows this kind of error as one line, without a traceback

@@ -264,6 +264,9 @@ class CondorQueue:
     def keep_apart(self, *, apart: bool) -> None:
         self._ask("edit", edits={APART: str(apart).lower()})
 
+    def prioritize(self, job_ids: Iterable[str], priority: int) -> None:
+        self._ask("prioritize", ids=list(job_ids), priority=priority)
+
     def held(self) -> dict[str, Event]:
         found = self._ask("held")
         held = [(job_id, Event(EventKind.HELD, **why)) for job_id, why in found.items()]

@@ -18,7 +18,8 @@ from ..jobs.state.bundles import text_of
 from ..jobs.state.job import SharedFile
 from ..journal.run_folder import JOB_LOG
 from ..model.identity import RunIdentity
-from ..model.memory_balance import CORES_KEPT_S, weight
+from ..model.job_order import priority
+from ..model.memory_balance import CORES_KEPT_S
 from ..model.resources import MEMORY_QUANTUM_MB, Request, Shape
 from .raw_submit_commands import merge
 
@@ -273,8 +274,7 @@ def describe(
         description |= _shared(submission, folder, needed, description, common=common)
     if keeper_cluster:
         description[SHARED_THROUGH] = str(keeper_cluster)
-    # the largest jobs first, as planned: small ones that start first would fragment all slots
-    default = {"priority": str(weight(shape, submission.largest))}
+    default = {"priority": "$(OSGPilotPriority)"}
     return default | merge(description, request.extras)
 
 
@@ -381,13 +381,21 @@ def _catalog_of(image: str) -> str:
 
 def items(submission: Submission) -> list[dict[str, str]]:
     """Return the variables of each job. Raises `InputError` for a URL that could do harm."""
+    default = priority(submission.request.job_class.shape, submission.largest)
+
+    def priority_of(*keys: str) -> dict[str, str]:
+        found = (submission.priorities.get(key, default) for key in keys)
+        return {"OSGPilotPriority": str(max(found))}
+
     if submission.bundles:
         return [
             {"OSGPilotKey": text_of(keys), "OSGPilotFolder": keys[0], "OSGPilotUrls": ""}
+            | priority_of(*keys)
             for keys in submission.bundles
         ]
     return [
         {"OSGPilotKey": key, "OSGPilotUrls": "".join(map(_listed, submission.urls.get(key, ())))}
+        | priority_of(key)
         | (_shared_of(submission.shared.get(key, ())) if submission.shared else {})
         for key in submission.keys
     ]

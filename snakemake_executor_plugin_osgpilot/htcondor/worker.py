@@ -21,7 +21,7 @@ BLOCKED = 9
 OF_RULES = "OSGPilotJobKey =!= undefined"
 """Selects jobs of rules, and not those that keep an image."""
 
-FIRST = 100_000
+FIRST = 2**31 - 1
 """Priority of a job beside room that the schedd did not offer. In 25.14, a schedd offers 20 jobs of
 a user per cycle, by priority and age (SCHEDD_ENABLE_PER_USER_MATCH_LIMITS): 20 that match nothing,
 as those of another run without a pilot, keep all others back."""
@@ -214,6 +214,12 @@ def _let_start(htcondor: Any, request: Request) -> None:
         _edit_all(htcondor, _schedd(htcondor, request), _named(request, ids), request["edits"])
 
 
+def _prioritize(htcondor: Any, request: Request) -> None:
+    schedd, edits = _schedd(htcondor, request), {"JobPrio": str(int(request["priority"]))}
+    for ids in _chunks(request["ids"]):
+        _edit_all(htcondor, schedd, f"JobPrio =!= {FIRST} && {_named(request, ids)}", edits)
+
+
 def _edit_all(htcondor: Any, schedd: Any, constraint: str, edits: dict[str, str]) -> None:
     """Set attributes of the jobs that `constraint` selects; it is no error if there are none."""
     for attribute, value in edits.items():
@@ -346,6 +352,7 @@ OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
     "negotiation": _negotiation,
     "edit": _edit,
     "let_start": _let_start,
+    "prioritize": _prioritize,
     "greet": _greet,
     "gate": _gate,
     "look": _look,

@@ -21,6 +21,7 @@ class Submission:
     nodes or pilots on which these jobs failed before; `shared` are inputs that are sent once to
     each pilot, by job key. With `bundles`, those of `keys` that run one after the other as one job
     of HTCondor are together, for `bundle_s` as far as is known.
+    `priorities` has the priority of a job by its key: the largest come first.
     """
 
     keys: tuple[str, ...]
@@ -33,6 +34,7 @@ class Submission:
     shared: Mapping[str, tuple[SharedFile, ...]] = field(default_factory=dict)
     bundles: tuple[tuple[str, ...], ...] = ()
     bundle_s: float = 0.0
+    priorities: Mapping[str, int] = field(default_factory=dict)
 
 
 class AccessPoint(Protocol):
@@ -109,6 +111,9 @@ class AccessPoint(Protocol):
 
     def keep_apart(self, *, apart: bool) -> None:
         """Spread jobs of this run that need much memory over pilots, or not."""
+
+    def prioritize(self, job_ids: Iterable[str], priority: int) -> None:
+        """Give jobs of this run another priority, but for those that come first by `rematch`."""
 
     def events(self) -> list[tuple[str, Event]]:
         """Return new events of jobs since the last call, by `cluster.proc`.

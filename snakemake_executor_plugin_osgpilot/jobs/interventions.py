@@ -31,7 +31,7 @@ class JobInterventions:
         self._steps: deque[Step] = deque(
             (
                 *(self._pause, self._avoid_pilots, self._remove, self._release),
-                *(self._requeue_cut_off, self._withdraw, self._spread, *more),
+                *(self._requeue_cut_off, self._withdraw, self._spread, self._reorder, *more),
             )
         )
 
@@ -70,6 +70,17 @@ class JobInterventions:
         if apart is not None:
             self._access_point.keep_apart(apart=apart)
             self._tracker.apart_done(apart)
+
+    def _reorder(self, _now_s: float) -> None:
+        """Have the most urgent jobs start first, as far as is known by now."""
+        with self._lock:
+            due = self._tracker.priorities_due()
+        for priority, ids in due.items():
+            # jobs run in any order: one that is refused is not worth another request
+            with suppress(RejectedError):
+                self._access_point.prioritize(ids, priority)
+            with self._lock:
+                self._tracker.priorities_done(priority, ids)
 
     def _avoid_pilots(self, _now_s: float) -> None:
         with self._lock:

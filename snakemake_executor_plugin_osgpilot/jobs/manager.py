@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from ..errors import OutcomeUnknownError, QueueFullError, RejectedError
 from ..model.resources import JobClass, Request, Shape
+from ..model.runtime_by_size import RuntimesBySize, Sample
 from ..model.upcoming import UpcomingWork
 from .access_point import AccessPoint, JobJournal, Submission
 from .interventions import JobInterventions
@@ -66,6 +67,7 @@ class JobManager:
     attempts; `write` writes what jobs need that are submitted for the first time, and returns why
     others cannot be, by key.
     With `all_now`, jobs do not wait here to be bundled when more is known of them.
+    `runtimes` has what earlier runs tell.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class JobManager:
         journal: JobJournal | None = None, share: QueueQuota | None = None,
         clear: Callable[[Iterable[str]], object] = tuple,
         write: Callable[[Iterable[str]], Mapping[str, str]] = lambda keys: {},
-        *, all_now: bool = False,
+        *, all_now: bool = False, runtimes: RuntimesBySize | None = None,
     ) -> None:  # fmt: skip
         self._access_point = access_point
         self._journal = journal
@@ -83,7 +85,7 @@ class JobManager:
         self._later, self._enough_idle = 0, dict[str, int]()
         self._quota = share or Unshared()
         self._lock = threading.Lock()
-        self._tracker = JobTracker(largest)
+        self._tracker = JobTracker(largest, runtimes)
         self._throttle = SubmissionThrottle(queued_max)
         self._log_repair = EventLogRepair(access_point, self._tracker, self._lock)
         self._rematcher = Rematcher(access_point, self._tracker, self._lock)
@@ -170,6 +172,11 @@ class JobManager:
         """Return the sums over the jobs of each rule as of now."""
         with self._lock:
             return self._tracker.rule_sums()
+
+    def samples(self) -> dict[str, list[Sample]]:
+        """Return sizes of inputs and runtimes of jobs that succeeded, some of each rule."""
+        with self._lock:
+            return dict(self._tracker.priorities.samples())
 
     def span_s(self) -> tuple[float, float] | None:
         """Return the times of the first and the last event of a job, None before the first one."""
@@ -395,7 +402,10 @@ class JobManager:
         urls = {job.key: job.urls for job in jobs if job.urls}
         more = tracker.avoided_pilots, urls, tracker.apart, tracker.largest
         shared = {job.key: job.shared for job in jobs if job.shared}
-        submission = Submission(tuple(keys), request, *more, part.kept_off, shared)
+        submission = Submission(
+            tuple(keys), request, *more, part.kept_off, shared,
+            priorities=tracker.priorities.sending(jobs),
+        )  # fmt: skip
         if part.bundles:
             target_s = max(job.bundle_s for job in jobs)
             submission = _bundled(submission, part.bundles, target_s)

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..jobs.state.table import RuleSums
 from ..model.identity import RunIdentity
 from ..model.resources import Pilot
+from ..model.runtime_by_size import SAMPLES_MAX, Sample
 
 RECORD = "record.json"
 JOURNAL = "journal.sqlite"
@@ -26,6 +27,9 @@ LEASE = "lease"
 """Its age shows pilots and other sessions whether the workflow is alive (see pilot.sh)."""
 
 RECORD_VERSION = 2
+
+LARGEST = 1e18
+"""Larger sizes and times in a record are damage."""
 
 EARLIER_RUNS_MAX = 20
 """Maximum number of earlier runs that are read, the newest first."""
@@ -93,8 +97,12 @@ def record(
     rules: Mapping[str, RuleSums],
     pilots: Iterable[Pilot],
     now_s: float,
+    samples: Mapping[str, list[Sample]] | None = None,
 ) -> dict[str, Any]:
-    """Return a run as plain data: jobs by rule, pilots, core-hours used and charged."""
+    """Return a run as plain data: jobs by rule, pilots, core-hours used and charged, and `samples`
+    of how long jobs took with inputs of which size.
+    """
+    known = {name: [list(each) for each in listed] for name, listed in (samples or {}).items()}
     used_core_s = sum(sums.used_core_s(now_s) for sums in rules.values())
     listed = list(pilots)
     charged_core_s = sum(charged_s(p, now_s) * p.charged_cores for p in listed)
@@ -103,6 +111,7 @@ def record(
         **asdict(seat),
         "at_s": now_s,
         "rules": {name: _rule(sums, now_s) for name, sums in rules.items()},
+        "samples": known,
         "pilots": [_pilot(pilot, now_s) for pilot in listed],
         "used_core_h": used_core_s / 3600,
         "charged_core_h": charged_core_s / 3600,
@@ -156,6 +165,25 @@ def core_s_seen(workdir: Path) -> dict[str, float]:
                 name: 3600 * rule["core_h"] / (rule["done"] + rule["failed"])
                 for name, rule in _read(path)["rules"].items()
                 if rule["done"]
+            }
+    return seen
+
+
+def samples_seen(workdir: Path) -> dict[str, list[Sample]]:
+    """Return the latest sizes of inputs and runtimes of jobs of each rule, from the latest run in
+    `workdir` that has some. Records that cannot be read are skipped.
+    """
+    seen: dict[str, list[Sample]] = {}
+    for path in _records(workdir)[-EARLIER_RUNS_MAX:]:
+        with suppress(InputError, AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            seen |= {
+                str(name): [
+                    Sample(int(size), float(took_s))
+                    for size, took_s in listed[-SAMPLES_MAX:]
+                    if 0 <= size < LARGEST and 0 <= took_s < LARGEST
+                ]
+                for name, listed in _read(path).get("samples", {}).items()
+                if listed
             }
     return seen
 

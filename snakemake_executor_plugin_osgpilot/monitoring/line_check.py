@@ -142,6 +142,7 @@ _KINDS: dict[str, Check] = {
         at_s=_number, rule=_text, runtime_s=_number, **_SHAPE, **_jobs(_text, rest=_text),
     ),
     "needed": _has(jobs=_each(_text), needs=_each(_text)),
+    "inputs": _has(**_jobs(_number)),
     "woken": _has(at_s=_number, jobs=_each(_text)),
     "sent": _has(**_jobs(_number, _text)),
     "started": _has(**_jobs(_number, _text, _text, _text, _text)),

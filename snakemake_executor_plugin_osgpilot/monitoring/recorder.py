@@ -81,7 +81,10 @@ class HistoryRecorder:
 
     def handed_over(self, jobs: Iterable[lines.HandedOver], needed: Iterable[Line] = ()) -> None:
         """Record that Snakemake handed jobs over, each with its label, and their dependencies."""
-        self.history.put([*lines.queued(jobs, self.clock.now_s()), *needed])
+        listed = list(jobs)
+        self.history.put(
+            [*lines.queued(listed, self.clock.now_s()), *lines.inputs(listed), *needed]
+        )
 
     def spent(self, jobs: Mapping[str, CommandUsage]) -> None:
         """Record the resource usage of jobs, by key."""

@@ -65,6 +65,13 @@ def needed(by_needs: Mapping[tuple[str, ...], Iterable[str]]) -> list[Line]:
     ]
 
 
+def inputs(jobs: Iterable[HandedOver]) -> list[Line]:
+    """Return a line for the size of the inputs of jobs in MB, as far as it is known."""
+    sized = [(each.job.key, each.job.outlook.input_bytes) for each in jobs]
+    listed = [[key, round(size / 1e6, 3)] for key, size in sized if size is not None]
+    return [{"kind": "inputs", "jobs": listed}] if listed else []
+
+
 def spent(jobs: Mapping[str, CommandUsage]) -> list[Line]:
     """Return a line for the resource usage of jobs, by key."""
     entries = [[key, *took] for key, took in jobs.items()]

@@ -19,6 +19,7 @@ from ..common.counting import count_of, size_of
 from ..common.durations import duration
 from ..common.printable import printable
 from ..common.times import clock, date
+from ..model import runtime_by_size
 from .core_hours import waste
 from .recommendations import JOBS_MIN, profile, uses
 from .replay import ReplayedRun
@@ -85,6 +86,8 @@ def page(replayed: ReplayedRun, view: View) -> str:
         uses=used[:RULES_MAX],
         profile="" if view.state in INCOMPLETE else profile(used[:RULES_MAX]),
         enough=JOBS_MIN,
+        samples_max=runtime_by_size.SAMPLES_MAX,
+        by_size_min=runtime_by_size.JOBS_MIN,
         about=about(replayed.life),
         reasons=reasons[:REASONS_MAX],
         reasons_left=len(reasons[REASONS_MAX:]),

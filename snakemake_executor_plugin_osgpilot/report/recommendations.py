@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
 from ..model.resources import MEMORY_QUANTUM_MB, JobClass, Shape
+from ..model.runtime_by_size import NO_EFFECT, SAMPLES_MAX, Sample, SizeEffect, size_effect
 from .entities import Job
 from .replay import ReplayedRun
 
@@ -46,7 +48,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_]\w*")
 @dataclass(frozen=True)
 class RuleUse:
     """The successful jobs of a rule. `asked` is the largest request; 0 in `suggested` or used
-    values means: not measured.
+    values means: not measured. `by_size` is how runtimes depend on the size of inputs.
     """
 
     rule: str
@@ -61,6 +63,7 @@ class RuleUse:
     memory_mb: int
     disk_mb: int
     runtime_min: int
+    by_size: SizeEffect = NO_EFFECT
 
 
 def uses(replayed: ReplayedRun) -> list[RuleUse]:
@@ -69,10 +72,10 @@ def uses(replayed: ReplayedRun) -> list[RuleUse]:
     for job in replayed.jobs.values():
         if job.state == "done" and job.attempts:
             ended[job.rule].append(job)
-    return [_use(rule, jobs) for rule, jobs in ended.items()]
+    return [_use(rule, jobs, replayed.input_mb) for rule, jobs in ended.items()]
 
 
-def _use(rule: str, jobs: list[Job]) -> RuleUse:
+def _use(rule: str, jobs: list[Job], input_mb: Mapping[str, float]) -> RuleUse:
     times_s = [job.attempts[-1].until_s(0.0) - job.attempts[-1].started_s for job in jobs]
     shapes = [job.job_class.shape for job in jobs]
     asked = JobClass(
@@ -97,6 +100,13 @@ def _use(rule: str, jobs: list[Job]) -> RuleUse:
         memory_mb=_up(memory_mb * MARGIN, MEMORY_QUANTUM_MB) if known else 0,
         disk_mb=_up(disk_mb * MARGIN, DISK_QUANTUM_MB) if known else 0,
         runtime_min=max(RUNTIME_MIN, math.ceil(max(times_s) * TIME_MARGIN / 60)),
+        by_size=size_effect(
+            [
+                Sample(round(1e6 * input_mb[job.key]), time_s)
+                for job, time_s in zip(jobs, times_s, strict=True)
+                if job.key in input_mb
+            ][-SAMPLES_MAX:]
+        ),
     )
 
 

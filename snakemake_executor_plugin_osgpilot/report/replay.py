@@ -28,7 +28,7 @@ class ReplayedRun:
     with other numbers or decisions before it, `life` and `end` the latest lines of these kinds,
     `steps` Snakemake's own count of its jobs, done and in total. `images` has the size in bytes of
     each image that was sent for several jobs, by the cluster of one of them and time, and `shared`
-    that of each input.
+    that of each input; `input_mb` the size of the inputs of each job, as far as it is known.
     `tells_needs` is True if the dependencies of jobs are known, `is_full` if the history has
     reached its limit: nothing after `last_s` is known.
     """
@@ -48,6 +48,7 @@ class ReplayedRun:
         self.critical_path_s = 0.0
         self.images: dict[tuple[str, float], int] = {}
         self.shared: dict[tuple[str, float], int] = {}
+        self.input_mb: dict[str, float] = {}
         self.tells_needs = False
         self.is_full = False
         self._events: defaultdict[str, list[JobEvent]] = defaultdict(list)
@@ -65,7 +66,7 @@ class ReplayedRun:
             "held": self._listed, "waiting": self._listed, "pilot": self._pilot,
             "needed": self._needed, "plan": self._plan, "failed": self._failed,
             "woken": self._was_woken, "spent": self._spent, "steps": self._counted,
-            "images": self._images, "end": self._end, FULL: self._full,
+            "images": self._images, "inputs": self._inputs, "end": self._end, FULL: self._full,
         }  # fmt: skip
 
     def take(self, lines: Iterable[Line]) -> ReplayedRun:
@@ -198,6 +199,9 @@ class ReplayedRun:
     def _spent(self, line: Line) -> None:
         for key, *spent in line["jobs"]:
             self._note(key, LAST, "spent", spent)
+
+    def _inputs(self, line: Line) -> None:
+        self.input_mb |= dict(line["jobs"])
 
     def _images(self, line: Line) -> None:
         # what a job of an earlier session shares is not known when its events are read again

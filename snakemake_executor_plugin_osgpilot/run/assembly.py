@@ -32,6 +32,7 @@ from ..journal.run_folder import RunFolder
 from ..journal.store import Journal
 from ..model.identity import RunIdentity
 from ..model.resources import Pilot, Policy, Shape
+from ..model.runtime_by_size import RuntimesBySize, Sample
 from ..model.upcoming import UpcomingWork
 from ..monitoring import notify
 from ..monitoring.history_file import HISTORY, History
@@ -183,13 +184,13 @@ def _reached(site: Site, sites: tuple[Site, ...], undo: ExitStack) -> Cluster:
 
 def start(
     options: RunOptions, state_folder: Path, share: QuotaShare, output: Output,
-    earlier_core_s: Mapping[str, float],
+    earlier_core_s: Mapping[str, float], samples: Mapping[str, Iterable[Sample]],
 ) -> Run:  # fmt: skip
     """Check the prerequisites of a run, then start its controller.
 
     `share` is the run's share of the limits of the workflow, `earlier_core_s` the core-seconds that
-    a job of each rule took in earlier runs. Raises an `OsgpilotError` that names
-    the problem; nothing is submitted then.
+    a job of each rule took in earlier runs, `samples` their runtimes by size of inputs.
+    Raises an `OsgpilotError` that names the problem; nothing is submitted then.
     """
     with ExitStack() as undo:
         prepared = preflight(options, state_folder, undo)
@@ -206,7 +207,8 @@ def start(
         place = prepared.place(taken.folder)
         # outputs at a remote access point are fetched to the working folder
         taken.settle_at(replace(place, home="" if place.schedd else str(Path.cwd())))
-        run = _assemble(taken, prepared, access_point, options, share, output, earlier_core_s)
+        earlier = earlier_core_s, RuntimesBySize(samples)
+        run = _assemble(taken, prepared, access_point, options, share, output, *earlier)
         undo.pop_all()
     run.journal.on_lost = stop
     run.controller.start()
@@ -216,6 +218,7 @@ def start(
 def _assemble(
     taken: AcquiredRun, prepared: PreparedRun, access_point: AnyAccessPoint, options: RunOptions,
     share: QuotaShare, output: Output, earlier_core_s: Mapping[str, float],
+    runtimes: RuntimesBySize,
 ) -> Run:  # fmt: skip
     seat, folder, journal = taken.seat, taken.folder, taken.journal
     policy, clock = prepared.policy, SystemClock()
@@ -232,6 +235,7 @@ def _assemble(
         unwritten.write,
         # what waits here would not run without this process
         all_now=options.on_exit == "detach",
+        runtimes=runtimes,
     )
     scaling = Autoscaler(fleet, guarded, clock, policy, plan, share, earlier_core_s)
     book = LeaseKeeper(folder, seat, queue, fleet, clock, journal.record_pilots)

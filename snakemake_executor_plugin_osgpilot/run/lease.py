@@ -41,6 +41,10 @@ class LeaseKeeper:
         if self._record:
             self._record(self._fleet.pilots)
         content = runs.record(
-            self._seat, self._queue.rules(), self._fleet.pilots, self._clock.now_s()
+            self._seat,
+            self._queue.rules(),
+            self._fleet.pilots,
+            self._clock.now_s(),
+            self._queue.samples(),
         )
         runs.write(self._folder, content)

@@ -32,7 +32,10 @@ WIDE = 150
 @click.option("--standard", is_flag=True, help="The published table: all workloads and policies.")
 @click.option("--workload", "workloads", multiple=True, help="May be repeated.  [default: bag]")
 @click.option(
-    "--policy", "policies", multiple=True, help="May be repeated; `all` for all.  [default: ours]"
+    "--policy",
+    "policies",
+    multiple=True,
+    help="May be repeated; `all` for all.  [default: osgpilot]",
 )
 @click.option(
     "--snakefile",
@@ -147,12 +150,19 @@ def simulate(
     console.print(_table(rows, wide=console.width >= WIDE))
     console.print(
         "minutes until the last job has ended, core-hours charged; T*, CH*: makespan and "
-        "core-hours that no policy beats; medians over seeds, [95 % interval]; "
+        "core-hours that no policy beats; CT: the product of both ratios, by ours with the same "
+        "seeds; medians over seeds, [95 % interval]; "
         "* after the policy: on the Pareto front",
         style="dim",
         highlight=False,
         markup=False,
     )
+    if len({row.rule for row in rows}) > 1:
+        from .html import summary
+        from .table import headline
+
+        for line in summary(headline(rows)):
+            console.print(line, highlight=False, markup=False)
     if out is not None:
         echo(f"written to {out}")
 
@@ -227,6 +237,7 @@ def _table(rows: list[Row], *, wide: bool) -> Table:
     from rich.table import Table
 
     from .html import percent, text
+    from .table import Interval
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     columns: list[tuple[str, Callable[[Row], str]]] = [
@@ -236,11 +247,14 @@ def _table(rows: list[Row], *, wide: bool) -> Table:
         ("core-hours", lambda row: _plain(row.core_h.median)),
         ("makespan/T*", lambda row: text(row.makespan)),
         ("charged/CH*", lambda row: text(row.charged)),
+        ("CT", lambda row: _plain(row.ct)),
         ("done", lambda row: percent(row.jobs_done)),
         ("pilots", lambda row: f"{row.launched:.0f}"),
     ]
     if wide:
         columns += [
+            ("by ours", lambda row: text(Interval(*row.by_ours))),
+            ("flow min", lambda row: text(row.flow_min, 0)),
             ("never used", lambda row: percent(row.never_used)),
             ("/needed", lambda row: f"{row.overlaunched:.2f}"),
             ("first job s", lambda row: text(row.first_job_s, 0)),

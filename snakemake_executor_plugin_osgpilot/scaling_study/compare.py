@@ -28,7 +28,8 @@ class Task(NamedTuple):
 
 class Measured(NamedTuple):
     """The result of one run. `first_slot_s` is when the first pilot came up, infinite if none did.
-    `needed` is how many pilots of the mean size would have done the work in that time.
+    `needed` is how many pilots of the mean size would have done the work in that time, `flow_s` the
+    mean time from when a job could run to its end.
     """
 
     task: Task
@@ -44,6 +45,7 @@ class Measured(NamedTuple):
     failed_starts: int
     plan_ms: float
     stopped: str
+    flow_s: float = math.inf
 
     @property
     def finished(self) -> bool:
@@ -101,6 +103,7 @@ def measured(task: Task, workload: Workload, outcome: Outcome) -> Measured:
         outcome.failed_starts,
         1000 * sum(outcome.plan_s) / max(1, len(outcome.plan_s)),
         outcome.stopped,
+        outcome.flow_s / max(1, len(workload) - outcome.jobs_left),
     )
 
 

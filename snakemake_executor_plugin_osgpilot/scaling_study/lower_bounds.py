@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from ..model.resources import JobClass, Policy, Shape
 from ..simulator.clock import MS
+from ..simulator.critical_path import Chains
 from ..simulator.jobs import class_of
 from ..simulator.model import Site, Workload
 from .clairvoyant_supply import Foresight, Kind
@@ -112,11 +113,17 @@ class _Best:
         return last_s
 
     def _in_line(self) -> dict[int, float]:
-        """Return when jobs that follow no other are taken at the earliest."""
+        """Return when jobs that follow no other are taken at the earliest, where only the order of
+        their submission distinguishes those of a class.
+        """
         taken_s: dict[int, float] = {}
         numbers = [self._numbers[each] for each in self._classes]
         by_number = dict(enumerate(self._numbers))
+        children, sizes = self._workload.parents.transposed(), self._workload.input_bytes
+        length_s = Chains(tuple(self._numbers), self._number_of, children).length_s
         for number, jobs in sources(self._workload, numbers).items():
+            if len({(length_s(job), sizes and sizes[job]) for job in jobs}) > 1:
+                continue
             shape = by_number[number].shape
             hosts = [o.shape for o in self._policy.offers if o.shape.holds(shape)]
             dense = max(host.holds(shape) / host.cores for host in hosts)

@@ -63,17 +63,17 @@ def _task(scenario: str, choice: Any, seed: int, jobs: int | None) -> Task:
 
 
 def _key(task: Task) -> str:
-    key = json.dumps([_code(task.choice.rule), scenario(task.scenario).stamp, *task])
+    key = json.dumps([digest(task.choice.rule), scenario(task.scenario).stamp, *task])
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 @cache
-def _code(rule: str) -> str:
+def digest(rule: str) -> str:
     """Return a digest of the code that a run by this rule depends on."""
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for name, source in sorted(modules(rule).items()):
-        digest.update(name.encode() + b"\0" + source + b"\0")
-    return digest.hexdigest()
+        found.update(name.encode() + b"\0" + source + b"\0")
+    return found.hexdigest()
 
 
 def modules(rule: str) -> dict[str, bytes]:

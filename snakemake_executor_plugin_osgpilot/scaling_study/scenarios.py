@@ -1,4 +1,4 @@
-"""Scenarios of the published comparison: twelve workflows at a site, four with faults."""
+"""Scenarios of the published comparison: thirteen workflows at a site, four with faults."""
 
 from __future__ import annotations
 

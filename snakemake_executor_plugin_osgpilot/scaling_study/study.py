@@ -39,6 +39,8 @@ class Study(NamedTuple):
         """Return a study of these, of all where none is named. Raises `InputError`."""
         for name in names:
             scenario(name)
+        # `ours` is what the documents and older versions say
+        policies = tuple(OURS if rule == "ours" else rule for rule in policies)
         for rule in policies:
             if rule not in (OURS, *RULES):
                 raise InputError(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import math
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple, TextIO
 
 from .compare import Ratio
+from .paired import Paired, paired
 from .policies.registry import OURS, Choice
 from .tuning import Tuned
 
-RESAMPLES = 1000
 CONFIDENCE = 0.95
 
 
@@ -29,7 +28,9 @@ class Row(NamedTuple):
     """A rule on a workload, over its seeds. `taste` says what a peer was tuned for.
 
     `done` is the share of runs that came to their end; ratios are of those, and infinite if there
-    are none, as are `minutes` and `core_h`. `never_used` is a share of the pilots launched,
+    are none, as are `minutes`, `core_h` and `flow_min`, the mean time from when a job could run
+    to its end. `ct` is the geometric mean of makespan times charge, `by_ours` its ratio to that of
+    ours with the same seeds. `never_used` is a share of the pilots launched,
     `overlaunched` launched by needed.
     """
 
@@ -51,6 +52,9 @@ class Row(NamedTuple):
     plan_ms: float
     minutes: Interval
     core_h: Interval
+    flow_min: Interval
+    ct: float
+    by_ours: Paired
     on_front: bool = False
 
 
@@ -66,16 +70,17 @@ def rows(ratios: Iterable[Ratio], tuned: Iterable[Tuned] = ()) -> list[Row]:
     for ratio in ratios:
         task = ratio.run.task
         grouped.setdefault((task.scenario, task.choice), []).append(ratio)
+    ours = {scenario: found for (scenario, choice), found in grouped.items() if choice.rule == OURS}
     return _marked(
         [
-            _row(scenario, choice, taste, listed)
+            _row(scenario, choice, taste, listed, ours.get(scenario, listed))
             for (scenario, choice), listed in grouped.items()
             for taste in tastes.get((scenario, choice), [""])
         ]
     )
 
 
-def _row(scenario: str, choice: Choice, taste: str, listed: list[Ratio]) -> Row:
+def _row(scenario: str, choice: Choice, taste: str, listed: list[Ratio], ours: list[Ratio]) -> Row:
     runs = [ratio.run for ratio in listed]
     ended = [ratio for ratio in listed if ratio.run.finished]
     launched = sum(run.launched for run in runs)
@@ -102,23 +107,57 @@ def _row(scenario: str, choice: Choice, taste: str, listed: list[Ratio]) -> Row:
         sum(run.plan_ms for run in runs) / len(runs),
         over(lambda ratio: ratio.run.makespan_s / 60, ended),
         over(lambda ratio: ratio.run.charged_core_s / 3600, ended),
+        over(lambda ratio: ratio.run.flow_s / 60, ended),
+        math.exp(sum(map(_log_ct, listed)) / len(listed)),
+        paired(list(map(_log_ct, listed)), list(map(_log_ct, ours))),
     )
+
+
+def _log_ct(ratio: Ratio) -> float:
+    return math.log(ratio.makespan) + math.log(ratio.charged)
+
+
+class Headline(NamedTuple):
+    """The geometric mean of CT over all workloads of each rule, ours first, and the workloads for
+    which a peer has a smaller CT, with the best one.
+    """
+
+    ct: dict[str, float]
+    lost: dict[str, Row]
+
+
+def headline(listed: Iterable[Row]) -> Headline:
+    """Return the summary of a comparison: ours against each peer, tuned for each workload."""
+    by_scenario: dict[str, list[Row]] = {}
+    for row in listed:
+        if row.taste in ("", "balanced"):
+            by_scenario.setdefault(row.scenario, []).append(row)
+    logs: dict[str, list[float]] = {}
+    lost = {}
+    for scenario, found in by_scenario.items():
+        for row in found:
+            logs.setdefault(row.rule, []).append(math.log(row.ct))
+        best = min(found, key=lambda row: row.ct)
+        if best.rule != OURS:
+            lost[scenario] = best
+    return Headline({rule: math.exp(sum(each) / len(each)) for rule, each in logs.items()}, lost)
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Return the median and its 95 % interval, the same for the same values.
+    """Return the median and an interval that covers the true one with 95 %, or all values of fewer
+    than six.
 
-    By the percentile bootstrap: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap,
-    1993, chapter 13.
+    Between two of the values in order: half of all draws are below the median, whatever their
+    distribution (W. J. Conover, Practical Nonparametric Statistics, 1999, section 3.2).
     """
     if not values:
         return Interval(math.inf, math.inf, math.inf)
-    rng = random.Random(len(values))
-    medians = sorted(median(rng.choices(values, k=len(values))) for _ in range(RESAMPLES))
-    edge = (1 - CONFIDENCE) / 2
-    return Interval(
-        median(values), medians[int(edge * RESAMPLES)], medians[int((1 - edge) * RESAMPLES) - 1]
-    )
+    ordered, draws = sorted(values), len(values)
+    outside, below = 0.0, 0
+    while (outside := outside + 2 * math.comb(draws, below) / 2**draws) <= 1 - CONFIDENCE:
+        below += 1
+    edge = max(0, below - 1)
+    return Interval(median(values), ordered[edge], ordered[draws - 1 - edge])
 
 
 def dominated(row: Row, others: Iterable[Row]) -> bool:
@@ -155,8 +194,8 @@ def as_record(row: Row) -> dict[str, Any]:
     """Return a row as plain data; what is infinite (a run that did not end) becomes None."""
     record: dict[str, Any] = {}
     for name, value in row._asdict().items():
-        if isinstance(value, Interval):
-            record[name] = _finite(value.median)
+        if isinstance(value, (Interval, Paired)):
+            record[name] = _finite(value[0])
             record[f"{name}_low"], record[f"{name}_high"] = map(_finite, value[1:])
         else:
             record[name] = _finite(value) if isinstance(value, float) else value

@@ -95,6 +95,7 @@ def _ended(job: Job, replayed: ReplayedRun) -> Ended:
         job.needs,
         job.job_class.runtime_s,
         None if replayed.tells_needs else job.queued_s,
+        round(1e6 * replayed.input_mb.get(job.key, 0)),
     )
 
 

@@ -24,7 +24,7 @@ class Chains:
         said = [prior_s(job_class) for job_class in classes]
         numbers: dict[tuple[int, int], int] = {}
         self._links: list[tuple[int, int]] = []
-        length_s: list[float] = []
+        self._length_s = length_s = list[float]()
         self._chain_of = array("L", bytes(len(children) * array("L").itemsize))
         self._jobs: Counter[int] = Counter()
         for job in reversed(range(len(children))):
@@ -38,6 +38,10 @@ class Chains:
             self._chain_of[job] = numbers[link]
             self._jobs[numbers[link]] += 1
         self._longest_last = sorted(self._jobs, key=length_s.__getitem__)
+
+    def length_s(self, job: int) -> float:
+        """Return the expected time of the chain that a job begins."""
+        return self._length_s[self._chain_of[job]]
 
     def ended(self, job: int) -> None:
         """Record the end of a job."""

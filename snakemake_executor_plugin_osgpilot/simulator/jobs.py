@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from heapq import heapify, heappop, heappush
 from itertools import islice
 
+from ..model.job_order import urgency
 from ..model.resources import MEMORY_QUANTUM_MB, JobClass
+from ..model.runtime_by_size import RuntimesBySize, Sample
+from ..scaling.planner.critical_path import prior_s
 from .clock import MS
 from .critical_path import Chains
 from .dependents import Followers
@@ -26,6 +30,8 @@ class Line:
         jobs.reverse()
         self._chunks.append((number, jobs))
         self.count += len(jobs)
+
+    level = 0
 
     def add_first(self, job: int) -> None:
         """Return a job that was taken to its place in the queue."""
@@ -47,6 +53,75 @@ class Line:
         return self._chunks[0][0]
 
 
+class OrderedLine(Line):
+    """Jobs of one class that wait, the most urgent first, of those the longest."""
+
+    def __init__(self, urgency: Callable[[int], int]) -> None:
+        super().__init__()
+        self._urgency = urgency
+        self._heap: list[tuple[int, int, int, int]] = []
+        self._added = 0
+
+    def add(self, number: int, jobs: array[int]) -> None:
+        for job in jobs:
+            self._push(number, job)
+
+    def add_first(self, job: int) -> None:
+        self._push(-1, job)
+
+    def take(self) -> int:
+        self.count -= 1
+        return heappop(self._heap)[-1]
+
+    @property
+    def number(self) -> int:
+        return self._heap[0][1]
+
+    @property
+    def level(self) -> int:  # type: ignore[override]
+        """The urgency of the next job to take."""
+        return -self._heap[0][0]
+
+    def sort(self) -> None:
+        """Put the jobs in order again, as the urgency of some has changed."""
+        self._heap = [(-self._urgency(job), n, added, job) for _, n, added, job in self._heap]
+        heapify(self._heap)
+
+    def _push(self, number: int, job: int) -> None:
+        self._added += 1
+        self.count += 1
+        heappush(self._heap, (-self._urgency(job), number, self._added, job))
+
+
+class Urgencies:
+    """The urgency of jobs, by the code of a real run, learned from those that have ended."""
+
+    def __init__(
+        self, workload: Workload, remaining_s: Callable[[int], tuple[float, float]]
+    ) -> None:
+        self._workload, self._remaining_s = workload, remaining_s
+        self._runtimes = RuntimesBySize()
+
+    def of(self, job: int) -> int:
+        """Return the level of a job."""
+        own_s, rest_s = self._remaining_s(job)
+        return urgency(own_s * self._ratio(job) + rest_s)
+
+    def ended(self, job: int, runtime_s: float) -> bool:
+        """Record the end of a job; return True if the order of others changes."""
+        sizes = self._workload.input_bytes
+        return sizes is not None and self._runtimes.note(
+            self._rule(job), Sample(sizes[job], runtime_s)
+        )
+
+    def _ratio(self, job: int) -> float:
+        sizes = self._workload.input_bytes
+        return 1.0 if sizes is None else self._runtimes.effect(self._rule(job)).ratio(sizes[job])
+
+    def _rule(self, job: int) -> str:
+        return self._workload.steps[self._workload.step_of[job]].rule
+
+
 def class_of(step: Step) -> JobClass:
     """Return what a planner may know of the jobs of a step.
 
@@ -61,10 +136,13 @@ class Jobs:
 
     `classes` are distinguished by what a planner may know. `in_sight` counts, by class, jobs that
     wait for none but jobs at the access point, or did until a moment ago, `later` all others that
-    are known and do not wait for a pilot yet, by class too.
+    are known and do not wait for a pilot yet, by class too. `ordered` jobs of a class are taken by
+    urgency, others as they come.
     """
 
-    def __init__(self, workload: Workload, stragglers: bytes, straggler_factor: float) -> None:
+    def __init__(
+        self, workload: Workload, stragglers: bytes, straggler_factor: float, *, ordered: bool
+    ) -> None:
         steps = [class_of(step) for step in workload.steps]
         self.classes = tuple(dict.fromkeys(steps))
         index = {job_class: number for number, job_class in enumerate(self.classes)}
@@ -76,12 +154,16 @@ class Jobs:
             Chains(self.classes, self.class_of, self._children) if self.has_followers else None
         )
         self._stragglers, self._factor = bytearray(stragglers), straggler_factor
-        self.lines = [Line() for _ in self.classes]
+        self._urgencies = Urgencies(workload, self._remaining_s)
+        # without both, all jobs of a class are alike
+        ordered &= self.has_followers or workload.input_bytes is not None
+        self.lines = [OrderedLine(self._urgencies.of) if ordered else Line() for _ in self.classes]
         self.left = len(workload)
         self.in_sight = [0] * len(self.classes)
         self.followers = Followers()
         self.later = [0] * len(self.classes)
         self._submissions = 0
+        self._handed_ms = array("Q", bytes(8 * len(workload)))
         self._count_parents()
 
     def _count_parents(self) -> None:
@@ -133,7 +215,7 @@ class Jobs:
             runtime_s *= self._factor
         return max(1, round(runtime_s * MS))
 
-    def hand_over_followers(self, jobs: Iterable[int]) -> None:
+    def hand_over_followers(self, jobs: Iterable[int], now_ms: int) -> None:
         """Record the joint submission of jobs that `ended` made ready.
 
         Until then they were in sight: Snakemake's DAG shows them as long as it has not handed them
@@ -141,13 +223,14 @@ class Jobs:
         """
         for job in jobs:
             self.in_sight[self.class_of(job)] -= 1
-        self.hand_over(jobs)
+        self.hand_over(jobs, now_ms)
 
-    def hand_over(self, jobs: Iterable[int]) -> None:
+    def hand_over(self, jobs: Iterable[int], now_ms: int) -> None:
         """Record the joint submission of jobs."""
         chunks = [array("L") for _ in self.classes]
         class_of_step, step_of = self._class_of_step, self._step_of
         for job in jobs:
+            self._handed_ms[job] = now_ms
             chunks[class_of_step[step_of[job]]].append(job)
             if self.has_followers:
                 for child in self._children[job]:
@@ -160,9 +243,13 @@ class Jobs:
                 line.add(self._submissions, chunk)
         self._submissions += 1
 
-    def ended(self, job: int) -> Iterable[int]:
+    def ended(self, job: int, runtime_ms: int) -> Iterable[int]:
         """Record the end of a job; return those that are ready now."""
         self.left -= 1
+        if self._urgencies.ended(job, runtime_ms / MS):
+            line = self.lines[self.class_of(job)]
+            if isinstance(line, OrderedLine):
+                line.sort()
         if self._chains is None:
             return ()
         self._chains.ended(job)
@@ -176,6 +263,15 @@ class Jobs:
             elif self._open[child] == 1 and not self._unsent[child]:
                 self.followers.joined(self._rest[child], self.class_of(child))
         return ready
+
+    def flow_ms(self, job: int, now_ms: int) -> int:
+        """Return how long ago a job was handed over."""
+        return now_ms - self._handed_ms[job]
+
+    def _remaining_s(self, job: int) -> tuple[float, float]:
+        """Return the expected runtime of a job, and of the longest chain after it."""
+        own_s = prior_s(self.classes[self.class_of(job)])
+        return own_s, self._chains.length_s(job) - own_s if self._chains else 0.0
 
     def chain(self) -> Counter[JobClass]:
         """Return the longest chain of jobs that have not ended, by class; empty if none has

@@ -69,7 +69,7 @@ class Workload:
 
     `step_of` has each job's index into `steps`, `runtime_s` the truth, for the world alone.
     `parents` are the jobs that have to end first; `arrivals_s` says when jobs come to be known at
-    all (None: from the start).
+    all (None: from the start), `input_bytes` how large their inputs are (None: all alike).
     """
 
     name: str
@@ -78,10 +78,12 @@ class Workload:
     runtime_s: array[float]
     parents: CSR
     arrivals_s: array[float] | None = None
+    input_bytes: array[int] | None = None
 
     def __post_init__(self) -> None:
         jobs = len(self.step_of)
         lengths = {len(self.runtime_s), len(self.parents), len(self.arrivals_s or self.step_of)}
+        lengths.add(len(self.input_bytes or self.step_of))
         if lengths != {jobs}:
             raise ValueError(f"workload {self.name}: its arrays are not all of {jobs} jobs")
 
@@ -253,7 +255,8 @@ class Outcome:
 
     `jobs_left` counts jobs that never ended; `stopped` says why, empty if there are none.
     `first_job_s` is None if none was started. `series` is thinned out to a bounded length.
-    `plan_s` are processor times of the planner's calls.
+    `plan_s` are processor times of the planner's calls, `flow_s` is the sum of the
+    times from when each job was handed over until it ended.
     """
 
     workload: str
@@ -267,6 +270,7 @@ class Outcome:
     plan_s: array[float] = field(compare=False)
     jobs_left: int = 0
     stopped: str = ""
+    flow_s: float = 0.0
 
     @property
     def charged_core_s(self) -> float:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..model import memory_balance as balance
+from ..model.job_order import priority
 from ..model.resources import Shape
 from .clock import MS, Clock
 from .jobs import Jobs
@@ -34,18 +37,23 @@ class Negotiator:
         lines = self._jobs.lines
         open_now = [p for p in self._farm.pilots.values() if not p.closed and p.free.cores > 0]
         open_now.sort(key=lambda pilot: (pilot.free.cores, pilot.free.memory_mb, pilot.number))
-        for number in self._order([n for n, line in enumerate(lines) if line.count]):
+        for number in self._turns([n for n, line in enumerate(lines) if line.count]):
             line, (shape, hint_s, _) = lines[number], self._jobs.classes[number]
+            level = line.level
             for pilot in open_now:
-                if not line.count:
+                if not line.count or line.level != level:
                     break
                 if not pilot.lives(hint_s * MS, now_ms):
                     continue
-                while line.count and pilot.free.holds(shape) and self._may_start(shape, pilot):
+                while pilot.free.holds(shape) and self._may_start(shape, pilot):
                     self._farm.begin(pilot, number, line.take())
+                    if not line.count or line.level != level:
+                        break
 
-    def _order(self, waiting: list[int]) -> list[int]:
-        """Return the classes of jobs that wait, in the order in which they get their turn."""
+    def _turns(self, waiting: list[int]) -> Iterable[int]:
+        """Yield the classes of jobs that wait as they get their turn, each for its jobs of the
+        highest level.
+        """
         return sorted(waiting, key=lambda number: self._jobs.lines[number].number)
 
     def _may_start(self, shape: Shape, pilot: SimulatedPilot) -> bool:
@@ -63,14 +71,24 @@ class WeighingNegotiator(Negotiator):
     ) -> None:
         super().__init__(clock, interval_s, jobs, farm)
         self._largest = largest
-        self._weights = [balance.weight(c.shape, largest) for c in jobs.classes]
+        self._priorities = [priority(c.shape, largest) for c in jobs.classes]
         self._apart = False
 
-    def _order(self, waiting: list[int]) -> list[int]:
+    def _turns(self, waiting: list[int]) -> Iterable[int]:
         lines, classes = self._jobs.lines, self._jobs.classes
         counts = {classes[number]: lines[number].count for number in waiting}
         self._apart = balance.apart(counts, self._largest, before=self._apart)
-        return sorted(waiting, key=lambda n: (-self._weights[n], lines[n].number))
+        left = set(waiting)
+        while left:
+            number = min(left, key=self._turn)
+            level = lines[number].level
+            yield number
+            if not lines[number].count or lines[number].level == level:
+                left.remove(number)
+
+    def _turn(self, number: int) -> tuple[int, int]:
+        line = self._jobs.lines[number]
+        return -self._priorities[number] - line.level, line.number
 
     def _may_start(self, shape: Shape, pilot: SimulatedPilot) -> bool:
         if not self._apart or balance.may_start_beside(shape, pilot.allocation.shape, pilot.free):

@@ -68,7 +68,7 @@ class Series:
 
 def outcome(
     names: tuple[str, str, int], pilots: Iterable[SimulatedPilot], series: Series,
-    plan_s: array[float], *, makespan_ms: int, jobs_left: int, stopped: str,
+    plan_s: array[float], *, makespan_ms: int, jobs_left: int, stopped: str, flow_ms: int,
 ) -> Outcome:  # fmt: skip
     """Return what became of a run. `names` are those of workload and site, and the seed."""
     lives = tuple(_life(pilot) for pilot in pilots)
@@ -83,6 +83,7 @@ def outcome(
         plan_s=plan_s,
         jobs_left=jobs_left,
         stopped=stopped if jobs_left else "",
+        flow_s=flow_ms / MS,
     )
 
 

@@ -23,6 +23,7 @@ class Job(NamedTuple):
     parents: tuple[int, ...] = ()
     hint_s: int = 0
     arrival_s: float = 0.0
+    input_bytes: int = 0
 
 
 def workload_of(name: str, jobs: Iterable[Job]) -> Workload:
@@ -33,16 +34,19 @@ def workload_of(name: str, jobs: Iterable[Job]) -> Workload:
     steps: dict[Step, int] = {}
     step_of, runtime_s, arrival_s = array("L"), array("d"), array("d")
     offsets, ids = array("L", [0]), array("L")
+    input_bytes = array("L")
     for number, job in enumerate(jobs):
         if job.parents and not 0 <= min(job.parents) <= max(job.parents) < number:
             raise ValueError(f"workload {name}: job {number} follows one that is not before it")
         step_of.append(steps.setdefault(Step(job.rule, job.shape, job.hint_s), len(steps)))
         runtime_s.append(job.runtime_s)
         arrival_s.append(job.arrival_s)
+        input_bytes.append(job.input_bytes)
         ids.extend(job.parents)
         offsets.append(len(ids))
     arrivals = arrival_s if any(arrival_s) else None
-    return Workload(name, tuple(steps), step_of, runtime_s, CSR(offsets, ids), arrivals)
+    sizes = input_bytes if any(input_bytes) else None
+    return Workload(name, tuple(steps), step_of, runtime_s, CSR(offsets, ids), arrivals, sizes)
 
 
 class Ended(NamedTuple):
@@ -59,6 +63,7 @@ class Ended(NamedTuple):
     needs: tuple[str, ...] = ()
     hint_s: int = 0
     queued_s: float | None = None
+    input_bytes: int = 0
 
 
 def recorded(name: str, ended: Iterable[Ended]) -> Workload:
@@ -80,6 +85,7 @@ def recorded(name: str, ended: Iterable[Ended]) -> Workload:
                 tuple(sorted(numbers[key] for key in row.needs if numbers.get(key, at) < at)),
                 row.hint_s,
                 0.0 if row.queued_s is None else row.queued_s - first_s,
+                row.input_bytes,
             )
             for at, row in enumerate(rows)
         ),
@@ -169,6 +175,16 @@ def heavy(jobs: int, rng: random.Random) -> Iterator[Job]:
         yield Job("solve", ONE_CORE, runtime_s, hint_s=4 * 3600)
 
 
+def sized(jobs: int, rng: random.Random) -> Iterator[Job]:
+    """Runtimes over three orders of magnitude, of which the size of the inputs shows much (their
+    logarithms correlate with 0.8): samples of different depth, as in sequencing.
+    """
+    for _ in range(jobs):
+        input_bytes = round(1e9 * rng.lognormvariate(0.0, 1.0))
+        runtime_s = min(300.0 * (input_bytes / 1e9) * rng.lognormvariate(0.0, 0.7), 10_800.0)
+        yield Job("map", ONE_CORE, runtime_s, hint_s=4 * 3600, input_bytes=input_bytes)
+
+
 Family = Callable[[int, random.Random], Iterator[Job]]
 FAMILIES: Mapping[str, tuple[Family, int]] = {
     "bag": (bag, 3000),
@@ -179,6 +195,7 @@ FAMILIES: Mapping[str, tuple[Family, int]] = {
     "tiny": (tiny, 10_000),
     "bursts": (bursts, 2000),
     "heavy": (heavy, 2000),
+    "sized": (sized, 2000),
 }
 """The families, each with the number of jobs of the standard comparison."""
 

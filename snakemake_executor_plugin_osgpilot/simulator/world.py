@@ -65,7 +65,7 @@ class World:
         self.clock = Clock()
         luck = Luck(seed, site)
         stragglers = luck.stragglers(len(workload))
-        self.jobs = Jobs(workload, stragglers, site.faults.straggler_factor)
+        self.jobs = Jobs(workload, stragglers, site.faults.straggler_factor, ordered=self._heeds)
         self.farm = PilotPool(self.clock, site, luck, self.jobs, self)
         self._queue = SimulatedAccessPoint(self.clock, self.jobs, self.farm)
         requests, spread = SimulatedRequests(policy.offers), luck.stream("breakers")
@@ -85,7 +85,7 @@ class World:
         self._ready = array("L")
         self._to_arrive = len(workload) if workload.arrivals_s else 0
         self._look_soon, self._looked_ms, self._next_look_ms = False, -HORIZON_MS, HORIZON_MS
-        self._alive_ms = self._last_end_ms = 0
+        self._alive_ms = self._last_end_ms = self._flow_ms = 0
         self.stopped = ""
 
     def _made_negotiator(self, policy: Policy) -> Negotiator:
@@ -112,6 +112,7 @@ class World:
             makespan_ms=self._last_end_ms,
             jobs_left=self.jobs.left,
             stopped=self.stopped,
+            flow_ms=self._flow_ms,
         )
 
     def room(self, pilot: SimulatedPilot) -> None:
@@ -125,8 +126,9 @@ class World:
     def job_ended(self, job: int, number: int, runtime_ms: int) -> None:
         """Note that a job of class `number` came to its end."""
         self._last_end_ms = self.clock.now
+        self._flow_ms += self.jobs.flow_ms(job, self.clock.now)
         self._queue.note_ended(number, runtime_ms)
-        if ready := self.jobs.ended(job):
+        if ready := self.jobs.ended(job, runtime_ms):
             if not self._ready:
                 self.clock.after(round(self._site.hand_over_s * MS), self._hand_over_ready)
             self._ready.extend(ready)
@@ -175,11 +177,11 @@ class World:
 
     def _hand_over_ready(self) -> None:
         jobs, self._ready = self._ready, array("L")
-        self.jobs.hand_over_followers(jobs)
+        self.jobs.hand_over_followers(jobs, self.clock.now)
         self._jobs_wait()
 
     def _hand_over(self, jobs: array[int]) -> None:
-        self.jobs.hand_over(jobs)
+        self.jobs.hand_over(jobs, self.clock.now)
         self._jobs_wait()
 
     def _jobs_wait(self) -> None:

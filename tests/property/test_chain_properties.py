@@ -4,7 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
-from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import chain_s, longest_chain
+from snakemake_executor_plugin_osgpilot.scaling.planner.critical_path import (
+    chain_s,
+    longest_after,
+    longest_chain,
+    prior_s,
+)
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.simulator.critical_path import Chains
 from snakemake_executor_plugin_osgpilot.simulator.model import CSR
@@ -51,3 +56,15 @@ def test_in_a_simulation_it_is_the_same_all_along(dag):
         chains.ended(job)
         left.discard(job)
     assert chains.longest() == {}
+
+
+@given(dags())
+def test_the_chain_after_a_job_is_that_of_the_simulation_without_the_job_itself(dag):
+    kinds, needs = dag
+
+    def own_s(job):
+        return prior_s(CLASSES[kinds[job]])
+
+    chains = Chains(CLASSES, kinds.__getitem__, CSR.of(map(sorted, needs)).transposed())
+    after_s = longest_after(range(len(kinds)), needs.__getitem__, own_s)
+    assert after_s == {job: chains.length_s(job) - own_s(job) for job in range(len(kinds))}

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import math
+import random
+import re
 from pathlib import Path
 
 import pytest
@@ -12,14 +14,16 @@ from click.testing import CliRunner
 from snakemake_executor_plugin_osgpilot.cli.main import main
 from snakemake_executor_plugin_osgpilot.scaling_study import result_cache as kept_runs
 from snakemake_executor_plugin_osgpilot.scaling_study.compare import Bench, Measured, Task, ratio
-from snakemake_executor_plugin_osgpilot.scaling_study.html import html, markdown
+from snakemake_executor_plugin_osgpilot.scaling_study.html import html, markdown, summary
 from snakemake_executor_plugin_osgpilot.scaling_study.lower_bounds import Limits
+from snakemake_executor_plugin_osgpilot.scaling_study.paired import paired
 from snakemake_executor_plugin_osgpilot.scaling_study.pareto_plot import svg
 from snakemake_executor_plugin_osgpilot.scaling_study.policies.registry import OURS, RULES, Choice
 from snakemake_executor_plugin_osgpilot.scaling_study.result_cache import ResultCache
 from snakemake_executor_plugin_osgpilot.scaling_study.table import (
     as_record,
     dominated,
+    headline,
     interval,
     rows,
     write_csv,
@@ -44,6 +48,27 @@ def ran(choice=STATIC, seed=0, makespan_s=1100.0, charged_core_s=2000.0, **more)
 
 def rowed(runs, tuned=()):
     return rows([ratio(run, Limits(1000.0, 800.0, 1000.0)) for run in runs], tuned)
+
+
+def defaults_by_name():
+    """Return each option of `simulate` with the name that its help has as the default."""
+    found = {option.opts[0]: re.search(r"\[default: ([a-z-]+)\]", getattr(option, "help", "") or "")
+             for option in main.commands["simulate"].params}  # fmt: skip
+    return {option: default[1] for option, default in found.items() if default}
+
+
+def test_what_the_help_names_as_the_default_is_accepted_and_changes_nothing():
+    named = defaults_by_name()
+    assert set(named) == {"--workload", "--policy"}
+    small = ["simulate", "--jobs", "5", "--seeds", "1", "--json"]
+
+    def table(*options):
+        told = CliRunner().invoke(main, [*small, *options])
+        assert told.exit_code == 0, told.output
+        return [row | {"plan_ms": 0} for row in json.loads(told.stdout)]
+
+    for option, default in (*named.items(), ("--policy", "ours")):
+        assert table(option, default) == table()
 
 
 def test_a_run_is_measured_by_the_bounds():
@@ -76,6 +101,54 @@ def test_an_interval_is_the_same_for_the_same_values():
     values = [1.0, 5.0, 2.0, 8.0, 3.0]
     assert interval(values) == interval(values)
     assert interval([2.0]) == (2.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize("draws", [6, 8, 16])
+def test_intervals_of_medians_cover_whatever_the_distribution(draws):
+    chance = random.Random(draws)
+    covered = 0
+    for _ in range(1000):
+        found = interval([chance.lognormvariate(0, 1.5) for _ in range(draws)])
+        covered += found.low <= 1.0 <= found.high
+    assert covered >= 935
+
+
+@pytest.mark.parametrize("seeds", [3, 8, 16])
+def test_paired_ratios_cover_and_are_narrower_than_both_apart(seeds):
+    """Luck that both share drops out."""
+    chance, covered, narrower = random.Random(seeds), 0, 0
+    for _ in range(1000):
+        luck = [chance.gauss(0, 0.5) for _ in range(seeds)]
+        ours = [each + chance.gauss(math.log(0.9), 0.05) for each in luck]
+        theirs = [each + chance.gauss(0, 0.05) for each in luck]
+        found = paired(ours, theirs)
+        covered += found.low <= 0.9 <= found.high
+        narrower += found.high / found.low < math.exp(max(luck) - min(luck))
+    assert 930 <= covered <= 970
+    assert narrower > 600
+
+
+def test_a_policy_that_leaves_jobs_has_no_ratio_that_could_win():
+    assert paired([math.inf, 1.0], [1.0, 1.0]).ratio == math.inf
+    assert paired([1.0, 1.0], [math.inf, 1.0]).ratio == 0.0
+
+
+def test_the_headline_is_the_mean_over_workloads_and_names_those_that_are_lost():
+    def on(name, choice, makespan_s):
+        run = ran(choice, makespan_s=makespan_s)
+        return run._replace(task=run.task._replace(scenario=name))
+
+    runs = [
+        on("bag", Choice(OURS), 2000.0), on("bag", DASK, 1000.0),
+        on("tail", Choice(OURS), 1000.0), on("tail", DASK, 8000.0),
+    ]  # fmt: skip
+    found = headline(rowed(runs))
+    assert found.ct[OURS] == pytest.approx(math.sqrt(2.0 * 1.0) * 2.0)
+    assert found.ct["dask"] == pytest.approx(math.sqrt(1.0 * 8.0) * 2.0)
+    assert {name: row.rule for name, row in found.lost.items()} == {"bag": "dask"}
+    told = " ".join(summary(found))
+    assert "bag (dask, by 50 %)" in told
+    assert "tail" not in told
 
 
 def test_who_is_worse_in_both_is_dominated_and_who_ends_less_often():
@@ -140,7 +213,7 @@ def test_the_page_needs_nothing_else_and_trusts_no_text():
     assert "&lt;script&gt;" in page
     assert "<script" not in page
     assert not {"src=", "@import", "<link"} & set(page.split())
-    assert "| bag | osgpilot | 1.10 | 2.00 |" in markdown(listed)
+    assert "| bag | osgpilot | 1.38 | 1.10 | 2.00 |" in markdown(listed)
 
 
 def test_a_picture_of_nothing_is_a_picture():
@@ -165,7 +238,7 @@ def test_a_comparison_that_was_cut_short_goes_on_where_it_was(tmp_path: Path):
 def test_what_was_made_with_other_code_does_not_count(tmp_path: Path, monkeypatch):
     task = Task("bag", DASK, 0, 20)
     Bench(1, kept=ResultCache(tmp_path / "kept.jsonl")).measured([task])
-    monkeypatch.setattr(kept_runs, "_code", lambda rule: "other")
+    monkeypatch.setattr(kept_runs, "digest", lambda rule: "other")
     assert ResultCache(tmp_path / "kept.jsonl").get(task) is None
 
 

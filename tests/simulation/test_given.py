@@ -105,6 +105,12 @@ def test_where_a_history_does_not_tell_what_jobs_needed_they_come_as_they_came(t
     assert not jobs.parents.ids
 
 
+def test_a_run_that_is_over_has_the_sizes_of_its_inputs(tmp_path):
+    sizes = {"kind": "inputs", "jobs": [["2", 2.5]]}
+    workload = of_run(written(tmp_path, [*LINES, sizes]).parents[2]).workload(0)
+    assert sorted(workload.input_bytes)[-2:] == [0, 2_500_000]
+
+
 def test_the_command_simulates_a_run_again(tmp_path):
     written(tmp_path, LINES)
     (row,) = rows("--run", tmp_path, "--seeds", 2)

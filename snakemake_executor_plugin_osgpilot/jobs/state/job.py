@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
+from ...model.job_order import NO_OUTLOOK, Outlook
 from ...model.resources import JobClass, Request, Shape
 from .events import NO_USAGE, Event, EventKind, Usage
 from .job_ids import is_bundled, is_lead
@@ -72,6 +73,7 @@ class Job:
     event; `slot` is the HTCondor slot, `usage` the resources used, known at the end. `incomplete`
     is True if it ended, but its outputs could not be used. `bundle_s` is the time that a bundle
     with it should take, 0 if it runs alone.
+    `outlook` is what its place in the queue depends on.
     """
 
     key: str
@@ -98,6 +100,7 @@ class Job:
     incomplete: bool = False
     bundle_s: float = 0.0
     shared: tuple[SharedFile, ...] = ()
+    outlook: Outlook = NO_OUTLOOK
 
     @property
     def job_class(self) -> JobClass:

@@ -10,6 +10,7 @@ from itertools import islice
 
 from ...model import memory_balance as balance
 from ...model.resources import UNBOUNDED, JobClass, Request, Shape
+from ...model.runtime_by_size import RuntimesBySize
 from . import bundling, hold_policy
 from .avoidance import Place, kept_off
 from .black_holes import black_holes
@@ -19,6 +20,7 @@ from .job import Job, JobState, apply_event
 from .job_ids import htcondor_id
 from .lost_pilots import CutOff, LostPilots
 from .pilot_failures import PilotStartFailures
+from .priorities import JobPriorities
 from .recovery import Past
 from .release_schedule import ReleaseSchedule
 from .start_failures import StartFailureLimiter
@@ -34,19 +36,21 @@ class JobTracker:
     named `…_due` return a change that the access point has to make, those named `…_done` record
     that it was made; until then it stays due.
 
-    `largest` is the shape of the biggest pilot. `suspects` are pilots that ruin jobs, with the
-    reason. Internally, `_removals` are failed jobs and `_withdrawals` jobs to resubmit, keys by job
-    id, until the access point has removed them (without a key: of a previous session).
+    `largest` is the shape of the biggest pilot, `priorities` order the queue. `suspects` are pilots
+    that ruin jobs, with the reason. Internally, `_removals` are failed jobs and `_withdrawals` jobs
+    to resubmit, keys by job id, until the access point has removed them (without a key: of a
+    previous session).
     `_rematching` are ids of jobs that are on a temporary hold, `_machines` pilots by HTCondor's
     name for them, `_trial` ids of jobs that may start although the limiter is on. `_keys_in` has
     the keys of the jobs in each bundle, and of the first one in each cluster, `_apart` those that
     left one. `shapes` are those of the pilots that there are.
     """
 
-    def __init__(self, largest: Shape) -> None:
+    def __init__(self, largest: Shape, runtimes: RuntimesBySize | None = None) -> None:
         self.largest = largest
         self.suspects: dict[str, str] = {}
         self._table = JobTable()
+        self.priorities = JobPriorities(self._table, largest, runtimes or RuntimesBySize())
         self._submit_queue = SubmitQueue(self._table)
         self._release_schedule = ReleaseSchedule(self._table)
         self._lost_pilots = LostPilots()
@@ -351,7 +355,8 @@ class JobTracker:
     def adopt(self, job: Job) -> None:
         """Complete a restored job with its request; if it has ended, have it reported again."""
         known = self._table[job.key]
-        known = self._table.put(replace(known, request=job.request, urls=job.urls))
+        known = replace(known, request=job.request, urls=job.urls, outlook=job.outlook)
+        known = self._table.put(known)
         if known.over and job.key not in self._removals.values():
             self._report_end(job.key)
 
@@ -410,6 +415,7 @@ class JobTracker:
         self._table.mark(event.at_s)
         job = self._table.put(apply_event(before, event))
         if job.over:
+            self.priorities.ended(job)
             self._report_end(key)
         elif event.kind is EventKind.HELD:
             self._act_on_hold(job, event.at_s)
@@ -565,6 +571,14 @@ class JobTracker:
     def apart_done(self, apart: bool) -> None:
         """Record how jobs in the queue are spread."""
         self._submit_queue.apart_there = apart
+
+    def priorities_due(self) -> dict[int, list[str]]:
+        """Return the ids of jobs in the queue by the priority to give them, if it is another."""
+        return self.priorities.due()
+
+    def priorities_done(self, value: int, job_ids: Iterable[str]) -> None:
+        """Record that jobs in the queue have this priority."""
+        self.priorities.done(value, [self._key_by_id[i] for i in job_ids if i in self._key_by_id])
 
     def take_avoidance_due(self) -> tuple[str, ...] | None:
         """Return all pilots that jobs in the queue have to avoid, None if they already do.

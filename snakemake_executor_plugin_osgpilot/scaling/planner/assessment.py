@@ -55,8 +55,7 @@ class Assessment:
         soon_left, rooms = fill(soon, rooms)
         unmet = unserved(Counter(left) + Counter(soon_left), spare, have, estimates)
         work = Counter(waiting) + Counter(soon)
-        work_core_s = _area(work, estimates) + have.busy_core_s
-        phase = WorkPhase(work_core_s, lead_s, _overhead_s(work, estimates))
+        phase = _phase(work, have.busy_core_s, lead_s, estimates)
         further_core_s = max(
             0.0, _area(_known(snapshot, policy), estimates) - _area(work, estimates)
         )
@@ -66,7 +65,7 @@ class Assessment:
         forecast = Forecast(
             wanted_cores=wanted,
             live_cores=have.cores,
-            work_core_s=work_core_s,
+            work_core_s=phase.work_core_s,
             lead_s=lead_s,
             finish_s=clear_s,
             committed_core_s=taken.core_s,
@@ -106,14 +105,23 @@ def _lead_s(
 
 
 def _area(demand: Demand, estimates: Estimates) -> float:
-    return sum(n * c.shape.cores * estimates.runtime_s(c) for c, n in demand.items())
+    return sum(n * c.shape.cores * estimates.spread(c).mean_s for c, n in demand.items())
 
 
-def _overhead_s(demand: Demand, estimates: Estimates) -> float:
-    """Return the time a core loses to boot and tail: at the end, half a job on average."""
-    cores = sum(n * c.shape.cores for c, n in demand.items())
-    mean_runtime_s = _area(demand, estimates) / cores if cores else 0.0
-    return estimates.boot_s + mean_runtime_s / 2
+def _phase(demand: Demand, busy_core_s: float, lead_s: float, estimates: Estimates) -> WorkPhase:
+    """Return the phase of `demand` beside running jobs, which still take `busy_core_s`.
+
+    When no job waits any more, a core is in the middle of one: the rest of it takes E[X²]/2E[X] on
+    average (a job is met with a probability in proportion to its runtime X), and the longest may
+    just have begun. A core is lost for the first, the end of all jobs comes halfway between both.
+    """
+    spreads = [(n * c.shape.cores, estimates.spread(c)) for c, n in demand.items()]
+    work_core_s = sum(cores * spread.mean_s for cores, spread in spreads)
+    squares = sum(cores * spread.mean_square for cores, spread in spreads)
+    rest_s = squares / (2 * work_core_s) if work_core_s else 0.0
+    longest_s = max((spread.longest_s for _, spread in spreads), default=0.0)
+    tail_s = max(0.0, longest_s - rest_s) / 2
+    return WorkPhase(work_core_s + busy_core_s, lead_s + tail_s, estimates.boot_s + rest_s)
 
 
 def _known(snapshot: Snapshot, policy: Policy) -> Demand:
@@ -137,11 +145,10 @@ def _clear_s(
     Not on the present cores: with each added pilot, more upcoming jobs would seem to be in time for
     another one.
     """
-    work_core_s = _area(waiting, estimates) + have.busy_core_s
-    overhead_s = _overhead_s(waiting, estimates)
-    cores = max(1.0, cores_worth_having(WorkPhase(work_core_s, lead_s, overhead_s), cost_weight))
+    phase = _phase(waiting, have.busy_core_s, lead_s, estimates)
+    cores = max(1.0, cores_worth_having(phase, cost_weight))
     longest_s = max((estimates.runtime_s(c) for c in waiting), default=0.0)
-    return max(work_core_s / cores, longest_s)
+    return max(phase.work_core_s / cores, longest_s)
 
 
 def _soon(

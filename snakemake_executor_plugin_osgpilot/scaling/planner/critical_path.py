@@ -44,6 +44,33 @@ def longest_path(
     return _along(max(until_s, key=until_s.__getitem__, default=None), before)
 
 
+def longest_after(
+    nodes: Collection[Node],
+    needs: Callable[[Node], Iterable[Node]],
+    length_s: Callable[[Node], float],
+) -> dict[Node, float]:
+    """Return the length of the longest path after each of `nodes`, 0 for those that none needs."""
+    after_s = dict.fromkeys(nodes, 0.0)
+    open_needs = dict.fromkeys(nodes, 0)
+    for node in nodes:
+        for other in needs(node):
+            if other in open_needs:
+                open_needs[other] += 1
+    # from the last ones on; what is left is in a cycle
+    ready = [node for node, count in open_needs.items() if not count]
+    while ready:
+        node = ready.pop()
+        until_s = length_s(node) + after_s[node]
+        for other in needs(node):
+            if other not in open_needs:
+                continue
+            after_s[other] = max(after_s[other], until_s)
+            open_needs[other] -= 1
+            if not open_needs[other]:
+                ready.append(other)
+    return after_s
+
+
 def longest_chain(
     jobs: Collection[Node],
     needs: Callable[[Node], Iterable[Node]],

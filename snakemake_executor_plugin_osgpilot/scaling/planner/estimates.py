@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from statistics import median
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ...model.resources import JobClass, Pilot, PilotState
 
@@ -21,6 +21,13 @@ WAIT_PRIOR_S = 900.0
 
 HINT_GRAIN_S = 60.0
 """Precision of Slurm's expected start times."""
+
+RUNTIME_PRIOR_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Where a rule declares a runtime: five jobs that are known only to take less, as shares of it."""
+
+RUNTIME_PRIOR_MULTIPLES = (0.107, 0.362, 0.705, 1.22, 2.606)
+"""Where it does not: five jobs of an exponential distribution, the means of its fifths, as
+multiples of `RUNTIME_PRIOR_S`. Of all distributions with one mean it assumes least."""
 
 LIMIT_PRIOR_S = 10_800.0
 """Runtime limit of a job without a declared runtime: the few long ones among many short ones start
@@ -37,6 +44,14 @@ RUNTIME_PRIOR_WEIGHT, WAIT_PRIOR_WEIGHT, BOOT_PRIOR_WEIGHT = 5, 3, 1
 """Weight of a prior, in observations."""
 
 Key = TypeVar("Key")
+
+
+class RuntimeSpread(NamedTuple):
+    """Mean, mean square and maximum of runtimes, in seconds."""
+
+    mean_s: float
+    mean_square: float
+    longest_s: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,10 @@ class Estimates:
         """Return the expected runtime; a declared runtime is a limit, of which jobs use half."""
         prior_s = job_class.runtime_s / 2 or RUNTIME_PRIOR_S
         return _shrunk(self.runtimes_s.get(job_class, ()), prior_s, RUNTIME_PRIOR_WEIGHT)
+
+    def spread(self, job_class: JobClass) -> RuntimeSpread:
+        """Return mean, mean square and maximum of the runtimes to expect."""
+        return _spread(self.runtimes_s.get(job_class, ()), job_class.runtime_s)
 
     def limit_s(self, job_class: JobClass) -> float:
         """Return the maximum runtime of a job: the declared one, if any."""
@@ -149,6 +168,19 @@ def _shrunk(samples: tuple[float, ...], prior_s: float, weight: int) -> float:
     """Return the median of `samples`, shrunk towards the prior while there are few."""
     count = len(samples)
     return (weight * prior_s + count * median(samples or (0.0,))) / (weight + count)
+
+
+@lru_cache(maxsize=4096)
+def _spread(samples: tuple[float, ...], declared_s: int) -> RuntimeSpread:
+    """Return the spread of `samples` and of those that stand for the prior."""
+    if declared_s:
+        prior = tuple(share * declared_s for share in RUNTIME_PRIOR_SHARES)
+    else:
+        prior = tuple(multiple * RUNTIME_PRIOR_S for multiple in RUNTIME_PRIOR_MULTIPLES)
+    known = (*prior, *samples)
+    return RuntimeSpread(
+        sum(known) / len(known), sum(s * s for s in known) / len(known), max(known)
+    )
 
 
 def _noted(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from itertools import islice
 
 from ...model.plan import Cancel, Drain
-from ...model.resources import Pilot, may_run_on
+from ...model.resources import JobClass, Pilot, may_run_on
 from .assessment import Assessment
 from .supply import permanently_pending, usable_s
 from .target_size import keep_idle_s
@@ -16,9 +17,9 @@ from .target_size import keep_idle_s
 
 def releases(assessment: Assessment) -> tuple[frozenset[str], list[Cancel | Drain]]:
     """Return the unneeded pilots, and the cancels and drains that are due."""
-    used = {name for room in assessment.rooms if room.used for name in room.pilots} - _late(
-        assessment
-    )
+    used = {name for room in assessment.rooms if room.used for name in room.pilots}
+    beyond = _beyond_target(assessment)
+    used -= _late(assessment) | beyond
     unneeded = [
         pilot
         for pilot in sorted(assessment.snapshot.pilots, key=lambda p: (not p.state.waits, p.name))
@@ -31,7 +32,8 @@ def releases(assessment: Assessment) -> tuple[frozenset[str], list[Cancel | Drai
     decided = []
     for pilot in unneeded:
         patience_s = _patience_s(pilot, surplus, last, assessment)
-        if action := _release(pilot, patience_s, assessment):
+        why = "more cores are not worth having" if pilot.name in beyond else "no job has needed it"
+        if action := _release(pilot, patience_s, why, assessment):
             decided.append(action)
     done = {action.pilot for action in decided}
     decided += [action for action in _cordoned(assessment) if action.pilot not in done]
@@ -60,6 +62,47 @@ def _late(assessment: Assessment) -> set[str]:
         return set()
     without = Assessment.of(replace(snapshot, pilots=running), estimates, assessment.policy)
     return set() if without.unmet else late
+
+
+def _beyond_target(assessment: Assessment) -> set[str]:
+    """Return the pilots in Slurm's queue, the latest ones, that are more than is worth having, as
+    where jobs turned out to be shorter than expected.
+
+    While more work is known to come, their places in the queue are worth keeping.
+    """
+    if assessment.further_core_s > 0:
+        return set()
+    snapshot, cores = assessment.snapshot, assessment.have.cores
+    away = snapshot.blocked.keys() | snapshot.unconfirmed
+    staying = [p for p in snapshot.pilots if p.state.serves and p.name not in away]
+    queued = [pilot for pilot in staying if pilot.state.waits]
+    alike = Counter((pilot.offer, pilot.walltime_s) for pilot in queued)
+    beyond = set[str]()
+    for pilot in sorted(queued, key=lambda p: (p.asked_s, p.name), reverse=True):
+        kind, left = (pilot.offer, pilot.walltime_s), cores - pilot.shape.cores
+        if left < assessment.forecast.wanted_cores:
+            continue
+        # pilots of one kind can run the same jobs
+        if alike[kind] == 1:
+            gone = {pilot.name, *beyond}
+            if not _serve_all([p for p in staying if p.name not in gone], assessment):
+                continue
+        beyond.add(pilot.name)
+        alike[kind] -= 1
+        cores = left
+    return beyond
+
+
+def _serve_all(pilots: Collection[Pilot], assessment: Assessment) -> bool:
+    """Return True if every class of `work` has one of `pilots` that can run it."""
+    snapshot, policy = assessment.snapshot, assessment.policy
+
+    def runs(pilot: Pilot, job_class: JobClass) -> bool:
+        _, life_s = usable_s(pilot, assessment.estimates, policy, snapshot.now_s)
+        fits = may_run_on(job_class, pilot.offer) and pilot.shape.holds(job_class.shape) > 0
+        return fits and job_class.runtime_s < life_s
+
+    return all(any(runs(pilot, job_class) for pilot in pilots) for job_class in assessment.work)
 
 
 def _cordoned(assessment: Assessment) -> Iterator[Drain]:
@@ -117,7 +160,9 @@ def _patience_s(
     return kept_s
 
 
-def _release(pilot: Pilot, patience_s: float, assessment: Assessment) -> Cancel | Drain | None:
+def _release(
+    pilot: Pilot, patience_s: float, why: str, assessment: Assessment
+) -> Cancel | Drain | None:
     snapshot = assessment.snapshot
     if permanently_pending(pilot):
         return Cancel(pilot.name, f"Slurm will not start it: {pilot.pending_reason}")
@@ -128,4 +173,4 @@ def _release(pilot: Pilot, patience_s: float, assessment: Assessment) -> Cancel 
     idle_s = 0.0 if since_s is None else snapshot.now_s - since_s
     if idle_s < patience_s:
         return None
-    return act(pilot.name, f"no job has needed it for {idle_s:.0f} s")
+    return act(pilot.name, f"{why} for {idle_s:.0f} s")

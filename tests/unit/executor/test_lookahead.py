@@ -214,3 +214,24 @@ def test_the_longest_chain_is_updated_after_a_tenth_of_the_jobs(clock):
         clock.at_s += 60
         lookahead.walk()
         assert lookahead.ahead.chain == {SMALL: chain}
+
+
+def test_after_a_job_comes_the_longest_chain_of_those_that_need_it(clock):
+    half_hour = JobClass(Shape(1, 500), 3600)
+    first, other, local = FakeJob("first"), FakeJob("other"), FakeJob("local", is_local=True)
+    second = FakeJob("second", [first, local])
+    third = FakeJob("third", [second, other])
+    jobs = (third, first, other, local, second)
+    lookahead = look(clock, *jobs, class_of=lambda job: half_hour)
+    assert {job.name: lookahead.after_s(job) for job in jobs} == {
+        "third": 0.0, "second": 1800.0, "other": 1800.0, "first": 3600.0, "local": 3600.0,
+    }  # fmt: skip
+
+
+def test_jobs_that_a_checkpoint_brings_have_their_chains_too(clock):
+    dag = FakeDag(FakeJob("first"))
+    lookahead = Lookahead(dag, clock, lambda job: SMALL)
+    assert lookahead.after_s(dag.jobs[0]) == 0
+    new = FakeJob("new")
+    dag.jobs += [new, FakeJob("last", [new])]
+    assert lookahead.after_s(new) == 600.0

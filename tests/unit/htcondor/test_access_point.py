@@ -58,7 +58,11 @@ def test_job_has_project_workflow_and_key():
 
 
 def test_larger_jobs_have_priority_unless_the_rule_sets_it():
-    assert describe(submission(), SEAT, FOLDER)["priority"] == "2"
+    assert describe(submission(), SEAT, FOLDER)["priority"] == "$(OSGPilotPriority)"
+    small, large = (
+        items(Submission(("1",), Request(JobClass(Shape(cores, 500)))))[0] for cores in (1, 2)
+    )
+    assert int(small["OSGPilotPriority"]) < int(large["OSGPilotPriority"])
     own = submission(extras=(("priority", "-5"),))
     assert describe(own, SEAT, FOLDER)["priority"] == "-5"
 
@@ -83,10 +87,15 @@ def test_folder_with_unsafe_characters_is_rejected(bad):
 
 def test_urls_are_listed_for_their_job():
     request = Request(JobClass(Shape(2, 500, 1000)))
-    both = Submission(("1", "2"), request, urls={"2": ("https://h/a", "osdf:///b")})
+    urls = {"2": ("https://h/a", "osdf:///b")}
+    both = Submission(("1", "2"), request, urls=urls, priorities={"1": 7, "2": -7})
     assert items(both) == [
-        {"OSGPilotKey": "1", "OSGPilotUrls": ""},
-        {"OSGPilotKey": "2", "OSGPilotUrls": ",https://h/a,osdf:///b"},
+        {"OSGPilotKey": "1", "OSGPilotUrls": "", "OSGPilotPriority": "7"},
+        {
+            "OSGPilotKey": "2",
+            "OSGPilotUrls": ",https://h/a,osdf:///b",
+            "OSGPilotPriority": "-7",
+        },
     ]
     assert describe(both, SEAT, FOLDER)["transfer_input_files"] == "osgpilot-in/$(OSGPilotUrls)"
 

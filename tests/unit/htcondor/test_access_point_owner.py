@@ -192,6 +192,7 @@ ASK: dict[str, Callable[[Any], object]] = {
     "avoid": lambda ap: ap.avoid(["p1"]),
     "set_paused": lambda ap: ap.set_paused(paused=True),
     "let_start": lambda ap: ap.let_start(ALL),
+    "prioritize": lambda ap: ap.prioritize(ALL, 7),
     "keep_apart": lambda ap: ap.keep_apart(apart=True),
     "held": lambda ap: ap.held(),
     "ended": lambda ap: ap.ended(ALL),

@@ -16,6 +16,7 @@ from snakemake_executor_plugin_osgpilot.journal.run_folder import (
     RECORD,
     RECORD_VERSION,
     core_s_seen,
+    samples_seen,
 )
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.resources import Request
@@ -97,10 +98,12 @@ def test_long_label_accepts_any_wildcard():
         json.dumps(
             {"version": RECORD_VERSION, "rules": {"map": {"done": 1, "failed": -1, "core_h": 1}}}
         ),
+        json.dumps({"version": RECORD_VERSION, "samples": {"map": [[1, 2, 3]]}}),
+        json.dumps({"version": RECORD_VERSION, "samples": [5]}),
     ],
 )
 def test_damaged_record_of_an_earlier_run_is_ignored(tmp_path, damaged):
     folder = tmp_path / ".snakemake/osgpilot/r1"
     folder.mkdir(parents=True)
     (folder / RECORD).write_text(damaged)
-    assert core_s_seen(tmp_path) == {}
+    assert core_s_seen(tmp_path) == samples_seen(tmp_path) == {}

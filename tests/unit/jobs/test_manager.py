@@ -1,17 +1,14 @@
 """Jobs are submitted in batches and followed; a lost answer loses no job."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from queued import BIG, NOW_S, SMALL, job
 
 from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError, RejectedError
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import describe
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.job import JobState
-from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
 
 
@@ -51,9 +48,8 @@ def test_memory_heavy_jobs_are_spread_while_light_jobs_wait(queue, ap):
 def test_largest_jobs_have_the_highest_priority(queue, ap):
     queue.add([job("h", JobClass(Shape(1, 2000))), job("s"), job("b", BIG)])
     queue.send()
-    seat = RunIdentity("alice", "MyProject", "r1")
-    described = [describe(each, seat, Path("/home/alice/r1")) for each in ap.submissions]
-    assert sorted(lines["priority"] for lines in described) == ["1", "3", "4"]
+    priorities = {key: value for each in ap.submissions for key, value in each.priorities.items()}
+    assert sorted(priorities, key=priorities.__getitem__) == ["s", "b", "h"]
 
 
 def test_added_job_counts_as_demand_at_once(queue):

@@ -222,6 +222,18 @@ def many(s=60, jobs=5, used_mb=300):
     return replayed(queued("map", *keys), *ways)
 
 
+def test_the_page_has_the_correlation_of_runtimes_with_input_sizes():
+    keys = [f"{number:06}" for number in range(12)]
+    ways = [ran(key, 1, 60, 70 + 10 * number) for number, key in enumerate(keys)]
+    sizes = {"kind": "inputs", "jobs": [[key, 5.0 * n] for n, key in enumerate(keys)]}
+    run = replayed(queued("map", *keys), sizes, *ways)
+    (use,) = uses(run)
+    assert use.by_size.correlation == pytest.approx(1.0)
+    assert "<b>+1.00</b>" in page(run, seen(run, alive=True))
+    (unknown,) = uses(replayed(queued("map", *keys), *ways))
+    assert unknown.by_size.jobs == 0
+
+
 def test_nothing_is_recommended_from_few_jobs_or_for_a_small_difference():
     assert profile(uses(many(jobs=4))) == ""
     near = profile(uses(many(s=2000, used_mb=800)))

@@ -14,14 +14,18 @@ from snakemake_executor_plugin_osgpilot.journal.run_folder import (
     RECORD_VERSION,
     RunFolder,
     core_s_seen,
+    record,
+    samples_seen,
     write,
 )
+from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import (
     UNBOUNDED_MB,
     PilotType,
     Policy,
     Shape,
 )
+from snakemake_executor_plugin_osgpilot.model.runtime_by_size import Sample
 from snakemake_executor_plugin_osgpilot.routing.policy import Offload, Ways, Where
 from snakemake_executor_plugin_osgpilot.routing.rules import RuleRouter
 from snakemake_executor_plugin_osgpilot.staging.resource_request import Requests
@@ -142,6 +146,18 @@ def test_what_a_rule_took_before_comes_from_the_record(tmp_path):
     (broken.path / "record.json").write_text("{")
     assert core_s_seen(tmp_path) == {"map": 1800.0, "merge": 1800.0}
     assert core_s_seen(tmp_path / "elsewhere") == {}
+
+
+def test_sizes_and_runtimes_of_the_latest_run_with_the_rule_come_from_the_record(tmp_path):
+    for number, samples in enumerate(
+        [{"map": [[5, 1.5]], "sort": [[7, 2.0]]}, {"map": [[-9, 1], [9, 4]]}]
+    ):
+        folder = RunFolder.create(tmp_path / ".snakemake", f"r{number}")
+        seat = RunIdentity("me", "P", f"r{number}")
+        known = {rule: [Sample(*each) for each in listed] for rule, listed in samples.items()}
+        write(folder, record(seat, {}, [], 1.0, known))
+        os.utime(folder.path / "record.json", (2_000_000_000 + number,) * 2)
+    assert samples_seen(tmp_path) == {"map": [Sample(9, 4.0)], "sort": [Sample(7, 2.0)]}
 
 
 def test_big_inputs_do_not_suit_the_ospool(tmp_path, monkeypatch):

@@ -90,7 +90,7 @@ STAGES = workload(
 
 def outcome_of_stages():
     outage = Faults(outages=(Outage(0, 1200),))
-    return run(STAGES, quiet_site(faults=outage), plan, POLICY, 1)
+    return run(STAGES, quiet_site(faults=outage), plan, replace(POLICY, cost_weight=0.2), 1)
 
 
 def refuse(manager, allocation):
@@ -289,7 +289,7 @@ def test_pilots_of_all_kinds_together_cost_a_site_outage_no_more_than_those_of_o
     """Many wait in the queue when the first fails; those that start then leave at once."""
     out = Faults(outages=(Outage(0, 3600),), fails_after_s=30.0)
     site = quiet_site(faults=out, waits=Waits(900.0))
-    told = run(bag(400), site, plan, replace(POLICY, pilots_max=60, pending_max=60), 1)
+    told = run(bag(400), site, plan, replace(POLICY, pilots_max=60, pending_max=60), 2)
 
     assert told.jobs_left == 0
     assert told.failed_starts <= 4 * FAILURES_MAX

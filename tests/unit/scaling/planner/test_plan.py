@@ -216,6 +216,17 @@ def test_the_cost_weight_trades_time_for_core_hours():
     assert cheap == 1
 
 
+def test_fewer_cores_are_worth_having_for_runtimes_with_a_long_tail():
+    """The same work on average; a core is kept longer by the last job where some are long."""
+    policy = replace(POLICY, cost_weight=0.5)
+    even, tailed = (
+        decide({SMALL: 400}, policy=policy, known=replace(KNOWN, runtimes_s={SMALL: samples}))
+        for samples in ((300.0,) * 50, (60.0,) * 47 + (4060.0,) * 3)
+    )
+    assert tailed.forecast.work_core_s == pytest.approx(even.forecast.work_core_s)
+    assert tailed.forecast.wanted_cores < even.forecast.wanted_cores / 2
+
+
 def test_a_job_that_the_pilots_cannot_host_gets_one_even_if_there_are_cores_enough():
     offers = (OFFER, PilotType("big", Shape(16, 60000), (3600,)))
     thrifty = replace(POLICY, offers=offers, cost_weight=0.9)
@@ -314,7 +325,7 @@ def test_a_pilot_is_started_for_jobs_that_become_ready_by_the_time_it_comes():
 def test_jobs_that_follow_the_waiting_ones_count_if_those_are_through_in_time():
     """They are, where many cores are worth having, and are not, where few are."""
     soon, pilots = (UpcomingGroup(SMALL, 40, None),), [pilot()]
-    for cost_weight, counted in ((0.5, True), (0.9, False)):
+    for cost_weight, counted in ((0.3, True), (0.9, False)):
         policy = replace(POLICY, cost_weight=cost_weight)
         alone, followed = (
             decide({SMALL: 40}, soon=s, pilots=pilots, known=KNOWN, policy=policy)
@@ -345,6 +356,36 @@ def test_idle_pilot_is_drained_when_the_tail_does_not_need_it():
     running = {"p1": (Running(SMALL, 1, 0.0),)}
     decided = decide({}, pilots=[pilot("p1"), pilot("p2")], running=running)
     assert released(decided, Drain) == ["p2"]
+
+
+def queued(name, asked_s, offer=OFFER):
+    there = pilot(name, state=PilotState.PENDING, asked_s=asked_s, unneeded_since_s=0.0)
+    return replace(there, shape=offer.shape, offer=offer.name)
+
+
+def test_pilots_in_the_queue_that_are_no_longer_worth_having_are_cancelled_the_latest_first():
+    policy = replace(POLICY, cost_weight=0.8)
+    pilots = [queued(f"p{n:02}", float(n)) for n in range(20)]
+    more = {"policy": policy, "known": KNOWN, "now_s": 400.0, "pilots": pilots}
+    cancelled = released(decide({SMALL: 80}, **more), Cancel)
+    decided = decide({SMALL: 80}, **more)
+    assert {a.reason for a in decided.actions} == {"more cores are not worth having for 400 s"}
+    wanted = decided.forecast.wanted_cores
+    assert sorted(cancelled) == [f"p{n:02}" for n in range(20 - len(cancelled), 20)]
+    assert len(cancelled) == int((80 - wanted) // 4) > 0
+    assert not released(decide({SMALL: 80}, further={SMALL: 500}, **more), Cancel)
+    again = decide({SMALL: 80}, **more | {"pilots": pilots[: 20 - len(cancelled)]})
+    assert again.actions == ()
+
+
+def test_the_only_pilot_in_the_queue_that_can_host_a_waiting_class_is_not_cancelled():
+    policy = replace(POLICY, offers=(OFFER, WIDE), cost_weight=1)
+    wide = queued("wide", 9.0, WIDE)
+    more = {"policy": policy, "known": KNOWN, "now_s": 400.0}
+    pilots = [queued("p1", 1.0), queued("p2", 2.0), wide]
+    cancelled = released(decide({GATHER: 2, SMALL: 8}, pilots=pilots, **more), Cancel)
+    assert cancelled == ["p1", "p2"]
+    assert launches({GATHER: 2, SMALL: 8}, pilots=[wide], **more) == 0
 
 
 def test_an_idle_pilot_is_kept_as_long_as_a_new_one_would_take_to_come():
