@@ -53,7 +53,8 @@ def submitted(*extras: tuple[str, str]) -> dict[str, str]:
     """Return the description of a job with `extras` as HTCondor reads it, macros expanded."""
     request = Request(PLAIN.job_class, extras=extras)
     lines = describe(Submission(("000001",), request), SEAT, Path("/run"))
-    submit = htcondor2.Submit(lines)
+    # each job has a value of its own
+    submit = htcondor2.Submit({"OSGPilotPriority": "7"} | lines)
     assert submit.getQArgs() in (None, "")
     return {key: submit.expand(key) for key in submit}
 
