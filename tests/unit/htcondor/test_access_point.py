@@ -255,7 +255,9 @@ def test_jobs_without_shared_inputs_are_described_as_ever():
     plain = Submission(("1", "2"), Request(JobClass(Shape(1, 500, 100))))
     lines = describe(plain, SEAT, FOLDER, common_images=True)
     assert not [each for each in lines if "atalog" in each]
-    assert [sorted(each) for each in items(plain)] == [["OSGPilotKey", "OSGPilotPriority", "OSGPilotUrls"]] * 2
+    assert [sorted(each) for each in items(plain)] == [
+        ["OSGPilotKey", "OSGPilotPriority", "OSGPilotUrls"]
+    ] * 2
 
 
 def test_all_jobs_of_a_run_share_inputs_through_one_job(tmp_path):
