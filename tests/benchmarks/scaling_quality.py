@@ -144,10 +144,8 @@ def mean_ct(found: Iterable[Result]) -> float:
 def table(bench: Bench) -> Iterator[tuple[float, Rival | None]]:
     """Print a line for each workload; yield our CT and the best peer."""
     kept = _kept()
-    print(
-        "workload, our makespan/T*, charged/CH*, CT, mean flow time in minutes; the best peer, its"
-    )
-    print("CT, and ours divided by that with its 95 % interval")
+    print("workload, our makespan/T*, charged/CH*, CT and mean flow time in minutes;")
+    print("the best peer, its CT, and ours divided by it with its 95 % interval")
     for name in SCENARIOS:
         ours = results(bench, name, Choice(OURS))
         best_peer = rival(name, ours, kept)
