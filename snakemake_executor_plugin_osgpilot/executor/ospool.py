@@ -237,10 +237,10 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         own_identity = identity(job)
         key, is_known = self._run.intake.key_for(own_identity, lambda: digest(pack()))
         urls = tuple(url for url, _ in payload.urls)
-        bundled = may_be_bundled(payload, request, self._run.workdir)
-        bundle_s = self._bundle_s(job) if bundled else 0.0
         # the folder of a known job is as an earlier session wrote it
         own_files = read_list(self._run.folder.job(key) / LIST) if is_known else files(shared)
+        bundled = may_be_bundled(payload, request, own_files, self._run.workdir)
+        bundle_s = self._bundle_s(job) if bundled else 0.0
         outlook = Outlook(
             prior_s(request.job_class),
             self._ahead.after_s(job),

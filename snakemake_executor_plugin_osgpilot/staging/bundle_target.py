@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from stat import S_ISREG
 
 from ..common.snakemake_types import AnyJob
 from ..config.run_options import bundle_target_s
 from ..errors import InputError
+from ..jobs.state.job import SharedFile
 from ..model.resources import OWN_ROOT, Request
 from .early_values import resources_of
 from .input_files import contents
@@ -34,13 +36,15 @@ def target_s(job: AnyJob, chosen_s: float) -> float:
         raise InputError(f"{label(job)}: the resource {BUNDLE}: {error}") from error
 
 
-def may_be_bundled(payload: Payload, request: Request, workdir: Path) -> bool:
+def may_be_bundled(
+    payload: Payload, request: Request, shared: Sequence[SharedFile], workdir: Path
+) -> bool:
     """Return True if a job can run beside others in one slot, one after the other.
 
-    HTCondor would fetch the URLs of all jobs into one folder.
+    HTCondor would put the URLs and the `shared` inputs of all jobs into one folder.
     """
     lines = [name for name, _ in request.extras if name != f"My.{OWN_ROOT}"]
-    if payload.urls or request.job_class.shape.gpus or lines:
+    if payload.urls or shared or request.job_class.shape.gpus or lines:
         return False
     size_bytes = 0
     for path in payload.inputs:

@@ -8,6 +8,7 @@ import pytest
 from snakemake_executor_plugin_osgpilot.config.run_options import bundle_target_s
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.jobs.state.bundling import TARGET_S
+from snakemake_executor_plugin_osgpilot.jobs.state.job import SharedFile
 from snakemake_executor_plugin_osgpilot.model.resources import OWN_ROOT, JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.staging.bundle_target import (
     INPUTS_MAX_BYTES,
@@ -50,9 +51,9 @@ def test_a_wrong_target_of_a_rule_is_refused_by_name():
 
 
 def test_plain_jobs_may_be_bundled_also_with_a_root_of_their_own(tmp_path):
-    assert may_be_bundled(*draft(), tmp_path)
+    assert may_be_bundled(*draft(), (), tmp_path)
     own = Request(JobClass(Shape(1, 500)), "image.sif", extras=((f"My.{OWN_ROOT}", "true"),))
-    assert may_be_bundled(*draft(own), tmp_path)
+    assert may_be_bundled(*draft(own), (), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_plain_jobs_may_be_bundled_also_with_a_root_of_their_own(tmp_path):
     ],
 )
 def test_jobs_that_need_a_slot_of_their_own_are_not(alone, tmp_path):
-    assert not may_be_bundled(*alone, tmp_path)
+    assert not may_be_bundled(*alone, (), tmp_path)
 
 
 def test_large_inputs_are_not_sent_many_at_a_time(tmp_path):
@@ -73,5 +74,9 @@ def test_large_inputs_are_not_sent_many_at_a_time(tmp_path):
     large.mkdir()
     with (large / "part").open("wb") as file:
         file.truncate(INPUTS_MAX_BYTES + 1)
-    assert may_be_bundled(*draft(inputs=("small",)), tmp_path)
-    assert not may_be_bundled(*draft(inputs=("small", "large")), tmp_path)
+    assert may_be_bundled(*draft(inputs=("small",)), (), tmp_path)
+    assert not may_be_bundled(*draft(inputs=("small", "large")), (), tmp_path)
+
+
+def test_jobs_with_shared_inputs_are_not_as_these_belong_to_one_job(tmp_path):
+    assert not may_be_bundled(*draft(), (SharedFile("genome", 1),), tmp_path)
