@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
-from contenders import DIRECT, IDLE, SAID, Contender, prepare, sweep
+from contenders import BUNDLED, IDLE, SAID, Contender, prepare, sweep
 from memory import AT_ONCE, peak_mb
 from submit import SWEEP_PATIENCE_S, memory_mb
 
@@ -111,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=100_000)
     jobs = parser.parse_args().jobs
-    ours = replace(DIRECT, options=(*DIRECT.options, *SUBSAMPLED), imports=COUNTING)
+    ours = replace(BUNDLED, options=(*BUNDLED.options, *SUBSAMPLED), imports=COUNTING)
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         alone_mb = peak_mb(IDLE, place / "idle", jobs)
