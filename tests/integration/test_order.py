@@ -68,6 +68,8 @@ def test_jobs_start_by_priority_and_the_longest_first_as_inputs_show(
     # in the first run it is learned from the first jobs, and the others are put in order
     snakefile(list(range(24)), [])
     limits = ("--osgpilot-shared-prefixes", str(shared), "--osgpilot-max-pilots", "1")
+    # the queue has each job by itself
+    limits += ("--osgpilot-bundle", "off")
     process = workflow.start(*limits)
     until(lambda: longest_first(idle_in_order(workflow)), "an order by size", PATIENCE_S)
     assert process.wait(PATIENCE_S) == 0, workflow.said

@@ -45,7 +45,11 @@ def profiled(workflow, **settings: object) -> None:
 
 def test_the_run_does_what_the_plan_said_and_the_plan_leaves_nothing(workflow):
     workflow.snakefile(STAGES)
-    profiled(workflow, **{"osgpilot-max-pilots": 1, "osgpilot-fallback": "local"})
+    # more pilots are worth their cost, so the limit is what counts
+    profiled(
+        workflow,
+        **{"osgpilot-max-pilots": 1, "osgpilot-fallback": "local", "osgpilot-cost-weight": 0.2},
+    )
     before = world(workflow.folder)
     said = planned(workflow)
     as_data = planned(workflow, "--json")

@@ -309,7 +309,9 @@ def test_what_killed_runs_left_is_removed_and_nothing_of_a_live_one(counted, sha
     dead = killed(shared / "dead", running)
     deleted = killed(shared / "deleted", lambda: len(jobs_in_queue()) == 6)
     dead_run, deleted_run = run_folder(dead).name, run_folder(deleted).name
-    shutil.rmtree(deleted.folder)
+    # the access point still writes there
+    gone = lambda: shutil.rmtree(deleted.folder, ignore_errors=True) or not deleted.folder.exists()  # noqa: E731
+    until(gone, "the folder of a killed run to be removed")
     live = counted.start(*options(shared))
     until(lambda: len(executions(shared)) == 6, "six executions of the live run")
 

@@ -212,7 +212,7 @@ class JobTracker:
         self, request: Request, keys: Iterable[str], *, all_now: bool
     ) -> tuple[list[tuple[str, ...]], list[str]]:
         """Return these jobs of one request each by itself or in bundles, to be submitted now, and
-        those that wait for now.
+        those that wait for now, in the order in which they should start.
         """
         parts: list[tuple[str, ...]] = []
         by_rule: defaultdict[tuple[str, float], list[str]] = defaultdict(list)
@@ -226,6 +226,7 @@ class JobTracker:
         slots = sum(shape.holds(request.job_class.shape) for shape in self.shapes)
         slots = max(1, slots or self.largest.holds(request.job_class.shape))
         for (rule, target_s), own in by_rule.items():
+            own.sort(key=lambda key: -self.priorities.of(self._table[key]))
             past = self._past(rule, request.job_class.shape.cores, target_s)
             now = bundling.split(own, past, slots, target_s, all_now=all_now)
             parts += now

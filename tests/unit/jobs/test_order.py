@@ -40,6 +40,13 @@ def test_jobs_are_submitted_in_the_order_that_earlier_runs_show(ap):
     assert in_queue(ap) == ["2", "1", "3", "4"]
 
 
+def test_of_jobs_that_may_be_bundled_the_longest_are_submitted_first(ap):
+    queue = JobManager(ap, Shape(1, 3800), runtimes=RuntimesBySize(EARLIER))
+    queue.add(replace(sized(str(n), 10 * n), bundle_s=60.0) for n in range(1, 6))
+    queue.send()
+    assert list(ap.queued) == ["5"]
+
+
 def test_jobs_after_which_most_is_to_do_come_first(queue, ap):
     chains = {"1": 0.0, "2": 7200.0, "3": 1800.0}
     queue.add(
