@@ -139,7 +139,8 @@ rule slow:
     threads: 1
     shell: "sleep 20; touch {output}"
 """)
-    assert workflow.run("--osgpilot-max-pilots", "6") == 0, workflow.said
+    fast = ("--osgpilot-cost-weight", "0.1")
+    assert workflow.run("--osgpilot-max-pilots", "6", *fast) == 0, workflow.said
     states = [pilot["state"] for pilot in workflow.record()["pilots"]]
     assert len(states) == 6
     assert "no job is left that could need it" in workflow.said
