@@ -83,6 +83,7 @@ class JobManager:
         self._write = write
         self._all_now = all_now
         self._later, self._enough_idle = 0, dict[str, int]()
+        self._unknown = set[str]()
         self._quota = share or Unshared()
         self._lock = threading.Lock()
         self._tracker = JobTracker(largest, runtimes)
@@ -359,6 +360,7 @@ class JobManager:
         now = Counter(tracker[keys[0]].rule for part in parts for keys in part.jobs)
         waiting = {tracker[key].rule for key in later}
         self._later, self._enough_idle = len(later), {r: tracker.idle(r) + now[r] for r in waiting}
+        self._unknown = {rule for rule in waiting if not tracker.ended(rule)}
         return parts
 
     def _split(self, taken: Mapping[Request, list[str]]) -> tuple[list[_Part], list[str]]:
@@ -382,10 +384,14 @@ class JobManager:
         return singles + bundled, later
 
     def _all_wait(self) -> bool:
-        """Return True if nothing but jobs that wait here is left, and enough others are idle."""
+        """Return True if nothing but jobs that wait here is left, enough others are idle, and no
+        job has ended that is the first of its rule.
+        """
         tracker = self._tracker
-        return tracker.unsent == self._later > 0 and all(
-            2 * tracker.idle(rule) > idle for rule, idle in self._enough_idle.items()
+        return (
+            tracker.unsent == self._later > 0
+            and all(2 * tracker.idle(rule) > idle for rule, idle in self._enough_idle.items())
+            and not any(map(tracker.ended, self._unknown))
         )
 
     def _send_part(self, part: _Part) -> int:

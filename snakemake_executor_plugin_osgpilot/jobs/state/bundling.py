@@ -83,7 +83,9 @@ def split(
     if 2 * expected_s > target_s:
         return [(key,) for key in keys]
     parts: list[tuple[str, ...]] = []
-    at, room = 0, math.inf if all_now else slots - past.idle
+    # the last ones do not wait here: a slot that finds no job is given up, and matched again later
+    is_end = len(keys) * expected_s <= LEAST_S * slots
+    at, room = 0, math.inf if all_now or is_end else slots - past.idle
     while at < len(keys) and len(parts) < room:
         number = size(len(keys) - at, expected_s, slots, target_s)
         parts.append(tuple(keys[at : at + number]))

@@ -235,8 +235,7 @@ class JobTracker:
 
     def _past(self, rule: str, cores: int, target_s: float) -> bundling.Past:
         """Return what is known of the jobs of a rule now."""
-        sums = self._table.rules[rule]
-        spent_s, running = sums.past_core_s / cores, 0
+        spent_s, running = self._table.rules[rule].past_core_s / cores, 0
         for job in self._table.executing.values():
             if job.rule == rule:
                 age_s = max(0.0, self._now_s - (job.started_s or self._now_s))
@@ -245,11 +244,16 @@ class JobTracker:
                 running += not job.is_bundled
         since_s = self._now_s - self._table.rule_started_s.get(rule, float("-inf"))
         idle = self._table.idle[rule]
-        return bundling.Past(sums.done + sums.failed, spent_s, running, idle, since_s)
+        return bundling.Past(self.ended(rule), spent_s, running, idle, since_s)
 
     def idle(self, rule: str) -> int:
         """Return how many jobs of HTCondor of a rule wait in the queue."""
         return self._table.idle[rule]
+
+    def ended(self, rule: str) -> int:
+        """Return how many jobs of a rule ended by themselves in this run."""
+        sums = self._table.rules[rule]
+        return sums.done + sums.failed
 
     def put_first(self, keys: Iterable[str]) -> None:
         """Return jobs that wait for now to the list of unsent jobs."""

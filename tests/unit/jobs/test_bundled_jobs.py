@@ -301,3 +301,15 @@ def test_when_pilots_come_as_many_jobs_follow_as_they_have_room_for(queue, ap):
     assert queue.send() == 0
     queue.set_shapes([Shape(4, 3800), Shape(4, 3800)])
     assert queue.send() == 7
+
+
+def test_jobs_follow_as_soon_as_one_has_shown_that_they_are_short(queue, ap):
+    queue.set_shapes([Shape(2, 3800)])
+    queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(20))
+    assert queue.send() == 2
+    ap.tell("j00", EventKind.EXECUTE, at_s=NOW_S - 1, pilot="p0")
+    queue.follow()
+    assert queue.send() == 0
+    ap.tell("j00", EventKind.TERMINATED, at_s=NOW_S - 0.5, exit_status=0)
+    queue.follow()
+    assert queue.send() > 1, "although the other first one is still idle"

@@ -96,3 +96,13 @@ def test_parts_are_the_first_jobs_in_their_order(
     now = [key for part in parts for key in part]
     assert now == keys[: len(now)]
     assert now or not keys or idle or running or started_s < TARGET_S, "no job waits for nothing"
+
+
+def test_what_is_left_is_submitted_at_once_when_it_is_short():
+    past = Past(ended=9, spent_s=9.0, idle=4)
+    assert len(KEYS) > 4 * LEAST_S
+    assert len(split(KEYS, past, 4, 60.0)) == 0
+    left = KEYS[-20:]
+    parts = split(left, past, 4, 60.0)
+    assert [key for part in parts for key in part] == left
+    assert len(parts) > 4
