@@ -85,4 +85,5 @@ def test_jobs_start_by_priority_and_the_longest_first_as_inputs_show(
     assert others == [str(n) for n in longest]
     assert process.wait(PATIENCE_S) == 0, workflow.said
     started = (shared / "started").read_text().split()
-    assert set(started[:4]) == {"urgent", *(str(n) for n in longest[:3])}
+    # jobs that start together write their lines in any order, and a short one may end meanwhile
+    assert set(started[:5]) >= {"urgent", *(str(n) for n in longest[:3])}
