@@ -225,8 +225,8 @@ def describe(
     Job folders are `run_folder/jobs/KEY`, those of bundles `run_folder/jobs/bundle-KEY`. The whole
     folder `osgpilot-out` is transferred back, also after a failure, so that a failing rule never
     puts its job on hold. `common_images` is True if the access point can send an image once for all
-    jobs of a submission on one pilot;
-    with the `keeper_cluster` of its image, it does so for all submissions.
+    jobs of a submission on one pilot; with the `keeper_cluster` of its image, it does so for all
+    submissions.
     """
     folder = plain_path(run_folder)
     request = submission.request

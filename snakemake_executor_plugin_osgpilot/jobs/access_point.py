@@ -20,8 +20,8 @@ class Submission:
     `memory_balance.apart`, and `largest` the shape of the biggest pilot, if known. `kept_off` are
     nodes or pilots on which these jobs failed before; `shared` are inputs that are sent once to
     each pilot, by job key. With `bundles`, those of `keys` that run one after the other as one job
-    of HTCondor are together, for `bundle_s` as far as is known.
-    `priorities` has the priority of a job by its key: the largest come first.
+    of HTCondor are together, for `bundle_s` as far as is known. `priorities` has the priority of a
+    job by its key: the largest come first.
     """
 
     keys: tuple[str, ...]

@@ -65,9 +65,8 @@ class JobManager:
     Snakemake's threads call `add`, `run_again` and `over`, the controller calls all else. The lock
     is never held during a request to the access point. `clear` removes the outputs of earlier
     attempts; `write` writes what jobs need that are submitted for the first time, and returns why
-    others cannot be, by key.
-    With `all_now`, jobs do not wait here to be bundled when more is known of them.
-    `runtimes` has what earlier runs tell.
+    others cannot be, by key. With `all_now`, jobs do not wait here to be bundled when more is known
+    of them. `runtimes` are those of earlier runs.
     """
 
     def __init__(

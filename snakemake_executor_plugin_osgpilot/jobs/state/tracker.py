@@ -360,7 +360,9 @@ class JobTracker:
     def adopt(self, job: Job) -> None:
         """Complete a restored job with its request; if it has ended, have it reported again."""
         known = self._table[job.key]
-        known = replace(known, request=job.request, urls=job.urls, outlook=job.outlook)
+        known = replace(
+            known, request=job.request, urls=job.urls, shared=job.shared, outlook=job.outlook
+        )
         known = self._table.put(known)
         if known.over and job.key not in self._removals.values():
             self._report_end(job.key)

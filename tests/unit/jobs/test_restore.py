@@ -1,12 +1,16 @@
 """A session continues with the jobs of the previous one."""
 
+from dataclasses import replace
+
 import pytest
 from queued import BIG, NOW_S, SMALL, job
 
 from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.jobs.state.job import SharedFile
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Leftover, Past
+from snakemake_executor_plugin_osgpilot.model.job_order import Outlook, priority
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 
 
@@ -57,6 +61,22 @@ def test_restored_job_that_ended_is_reported_when_adopted(queue):
     assert [(j.key, j.exit_status, j.request.container_image) for j in queue.over().values()] == [
         ("1", 0, "i")
     ]
+
+
+def test_a_restored_job_that_runs_again_has_all_that_it_was_prepared_with(queue, ap):
+    queue.restore(Leftover({"a": entry("1", "a")}), RAN)
+    genome, url = SharedFile("genome", 1 << 30), "https://h/a"
+    queue.claim(
+        [replace(job("1"), urls=(url,), shared=(genome,), outlook=Outlook(rule_priority=7))]
+    )
+    queue.pilot_ended("p1", 2100.0, vanished=True)
+    for _ in range(2):
+        queue.repair(2120.0)
+    assert queue.send() == 1
+    (again,) = ap.submissions
+    assert again.urls == {"1": (url,)}
+    assert again.shared == {"1": (genome,)}
+    assert again.priorities["1"] > priority(SMALL.shape, Shape(4, 3800))
 
 
 def test_changed_job_is_submitted_after_the_old_one_left(queue, ap):
