@@ -48,11 +48,15 @@ class BundleFolders:
         entry = self._folder(keys) / INPUT_FOLDER
         entry.mkdir(private.FOLDER_MODE, parents=True)
         with open(entry / JOB_FILE, "xb", opener=private.opener) as file:
-            file.write(_script() + f"\0{limit_s:.0f}\0".encode())
+            file.write(_script() + _terminated(f"{limit_s:.0f}", str(len(keys)), *keys))
+            before = b""
             for key in keys:
                 content = (self._job(key) / INPUT_FOLDER / JOB_FILE).read_bytes()
-                file.write(f"{key}\0{len(content)}\0".encode() + content)
+                script, _, others = content.partition(b"\0")
+                file.write(_terminated(str(content.count(b"\0"))))
+                file.write((b"" if script == before else script) + b"\0" + others)
                 _link_inputs(self._job(key) / INPUT_FOLDER, entry / key)
+                before = script
 
     def discard(self, keys: Sequence[str]) -> None:
         """Remove the folder of a bundle that is of no use."""
@@ -98,7 +102,11 @@ def parse(path: Path) -> MemberEnd | None:
 
 @cache
 def _script() -> bytes:
-    return files(__package__).joinpath("bundle.sh").read_bytes()
+    return files(__package__).joinpath("bundle.sh").read_bytes() + b"\0"
+
+
+def _terminated(*records: str) -> bytes:
+    return "".join(f"{text}\0" for text in records).encode()
 
 
 def _link_inputs(source: Path, target: Path) -> None:

@@ -1,11 +1,12 @@
 #!/bin/bash
 # Runs one job on the execution point. Needs bash and coreutils, nothing else (tar, if files are packed).
 # The job's data follows this script in the same file, in NUL-terminated records. Returned files are moved to
-# osgpilot-out/, which always exists, so that a failed job is never held because of a missing file.
+# osgpilot-out/, which always exists, so that a failed job is never held because of a missing file. In a bundle, the
+# records are in `record` already, and returned files are moved to the folder $1.
 set -u
 shopt -s globstar dotglob nullglob
 top=$PWD root=$PWD/osgpilot-root
-out=$top/osgpilot-out manifest=.osgpilot-manifest times=.osgpilot-times script=osgpilot-script tmp=osgpilot-tmp
+out=${1-$top/osgpilot-out} manifest=.osgpilot-manifest times=.osgpilot-times script=osgpilot-script tmp=osgpilot-tmp
 here=/@osgpilot-here@ root_mark=/@osgpilot-root@
 printed_max=$((2 << 20))    # bytes of the output that are returned, of its beginning and its end each
 leave() { shorten_printed; exit "$1"; }
@@ -34,11 +35,13 @@ shorten_printed() {
     cat osgpilot-tail
 }
 
-mapfile -d '' -t record < "$0" || fail "cannot read $0"
-# from an access point on another host, inputs come in a folder; some of its folders may exist already
-case $0 in osgpilot-in/*)
-    { cp -al osgpilot-in/. . && rm -r osgpilot-in; } || fail "cannot unpack the inputs" ;;
-esac
+if ! (($#)); then
+    mapfile -d '' -t record < "$0" || fail "cannot read $0"
+    # from an access point on another host, inputs come in a folder; some of its folders may exist already
+    case $0 in osgpilot-in/*)
+        { cp -al osgpilot-in/. . && rm -r osgpilot-in; } || fail "cannot unpack the inputs" ;;
+    esac
+fi
 at=1    # the first record is this script
 next_list() {
     local count=${record[at]}
@@ -123,6 +126,10 @@ for path in "${inputs[@]}"; do
     # HTCondor silently skips a link whose target is gone on the access point
     [ -e "$path" ] || fail "the input $path did not arrive; is it still there?"
 done
+# each program that starts takes a millisecond or two, so one makes all folders
+for path in "${returned[@]}"; do
+    case $path in */*) folders+=("$out/${path%/*}") ;; esac
+done
 mkdir -p -- "$out" "$tmp" "${folders[@]}" || fail "cannot make the output folders"
 # programs write settings and caches there, and a container may have none
 [ -w "${HOME:-}" ] || export HOME=$PWD/$tmp
@@ -151,13 +158,17 @@ if [ -n "$workdir" ]; then
 fi
 command -v "$interpreter" > /dev/null || fail "there is no $interpreter here"
 
+# the mask of this process, without starting another
+while read -r name mask; do [ "$name" != Umask: ] || break; done 2> /dev/null < /proc/self/status
 # Runs the text $1 with the arguments that follow.
 run_text() {
     local text=$1
     shift
     case $text in *"$here"*) text=${text//"$here"/"$plain"} ;; esac
     case $text in *"$root_mark"*) text=${text//"$root_mark"/"$real"} ;; esac
-    (umask 077; printf '%s' "$text" > "$script") || fail "cannot write the script"
+    umask 077
+    printf '%s' "$text" > "$script" || fail "cannot write the script"
+    umask "${mask:-0022}"
     "$interpreter" "$script" "$@" < /dev/null
 }
 status=0 began=${EPOCHREALTIME-}
@@ -192,7 +203,7 @@ put_link_aside() {
 for path in "${returned[@]}"; do
     [ -e "$path" ] || [ -L "$path" ] || continue
     target=$out/$path
-    case $path in */*) mkdir -p -- "${target%/*}" ;; esac
+    case $path in */*) [ -d "${target%/*}" ] || mkdir -p -- "${target%/*}" ;; esac
     if [ -d "$path" ] && [ ! -L "$path" ] && ! { [ -r "$path" ] && [ -w "$path" ] && [ -x "$path" ]; }; then
         [ -r "$path" ] && [ -x "$path" ] || fault="the folder $path cannot be read"
         chmod -- u+rwx "$path"      # otherwise it cannot be moved

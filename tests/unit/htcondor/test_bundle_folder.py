@@ -11,7 +11,7 @@ from snakemake_executor_plugin_osgpilot.htcondor.bundle_folder import STATUS, Bu
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import JOB_FILE
 
 KEYS = ["000001", "000002", "000003"]
-WRITES = "mkdir -p osgpilot-out; echo {0} > osgpilot-out/result; echo said {0}\n"
+WRITES = 'mkdir -p "$1"; echo "${record[1]}" > "$1/result"; echo "said ${record[1]}"\n'
 
 
 class Bundle:
@@ -27,8 +27,9 @@ class Bundle:
     def add(self, key: str, script: str, **inputs: str) -> None:
         entry = self.job(key) / "osgpilot-in"
         entry.mkdir(parents=True)
-        # as the job's file: a script, and more after a NUL
-        (entry / JOB_FILE).write_bytes(script.encode() + b"exit\n\0more\0\xff\n")
+        # as the job's file: a script, and other records
+        records = [f"{script}exit\n".encode(), key.encode(), b"", b"\xff\n"]
+        (entry / JOB_FILE).write_bytes(b"".join(record + b"\0" for record in records))
         for name, text in inputs.items():
             (self.run / name).write_text(text)
             (entry / name).symlink_to(self.run / name)
@@ -56,7 +57,7 @@ class Bundle:
 def bundle(tmp_path):
     made = Bundle(tmp_path)
     for key in KEYS:
-        made.add(key, WRITES.format(key))
+        made.add(key, WRITES)
     return made
 
 
@@ -70,6 +71,21 @@ def test_each_job_has_its_own_result_output_and_times(bundle):
         assert bundle.result(key) == key
         assert (bundle.job(key) / "output").read_text() == f"said {key}\n"
     assert not list(bundle.run.glob("jobs/bundle-*"))
+
+
+def test_a_script_that_several_jobs_have_travels_once(bundle):
+    bundle.folders.write(KEYS, 60)
+    written = (bundle.run / "jobs/bundle-000001/osgpilot-in" / JOB_FILE).read_bytes()
+    assert written.count(WRITES.encode()) == 1
+
+
+def test_a_file_that_is_cut_off_ends_the_bundle(bundle):
+    bundle.folders.write(KEYS, 60)
+    written = bundle.run / "jobs/bundle-000001/osgpilot-in" / JOB_FILE
+    written.write_bytes(written.read_bytes()[:-4])
+    shutil.copytree(written.parent, bundle.there)
+    assert subprocess.run(["/bin/bash", JOB_FILE], cwd=bundle.there, check=False).returncode == 0
+    assert [end and end.exit_status for end in bundle.back()] == [0, 0, None]
 
 
 def test_results_are_taken_once_and_known_ever_after(bundle):
@@ -97,7 +113,7 @@ def test_two_failures_in_a_row_end_the_bundle(bundle):
 
 def test_inputs_are_those_of_each_job(bundle):
     for n, key in enumerate(("000004", "000005")):
-        bundle.add(key, "mkdir osgpilot-out; cat data > osgpilot-out/result\n", data=f"{n}")
+        bundle.add(key, 'mkdir "$1"; cat data > "$1/result"\n', data=f"{n}")
         (bundle.job(key) / "osgpilot-in/data").unlink()
         (bundle.run / f"data{n}").write_text(f"of {n}")
         (bundle.job(key) / "osgpilot-in/data").symlink_to(bundle.run / f"data{n}")
@@ -108,7 +124,7 @@ def test_inputs_are_those_of_each_job(bundle):
 
 
 def test_no_job_starts_after_the_limit(bundle):
-    bundle.add("000004", "sleep 1.5; mkdir osgpilot-out\n")
+    bundle.add("000004", 'sleep 1.5; mkdir "$1"\n')
     keys = ["000004", "000001", "000002"]
     bundle.execute(keys, limit_s=1)
     first, *others = bundle.back(keys)
@@ -126,7 +142,7 @@ def test_a_full_disk_ends_the_bundle(bundle):
 
 def test_nothing_of_a_job_outlives_its_turn(bundle, tmp_path):
     late = tmp_path / "late"
-    bundle.add("000004", f"(sleep 1; touch {late}) & mkdir osgpilot-out; chmod 0 .\n")
+    bundle.add("000004", f"(sleep 1; touch {late}) & chmod 0 .\n")
     bundle.add("000005", f"sleep 2; [ ! -e {late} ] && [ ! -e ../000004 ]\n")
     keys = ["000004", "000005"]
     bundle.execute(keys)
@@ -134,7 +150,7 @@ def test_nothing_of_a_job_outlives_its_turn(bundle, tmp_path):
 
 
 def test_a_job_that_kills_its_bundle_takes_those_with_it_that_had_not_ended(bundle):
-    bundle.add("000004", "kill -KILL $PPID\n")
+    bundle.add("000004", "kill -KILL $$\n")
     keys = ["000001", "000004", "000002"]
     running = bundle.execute(keys, wait=False)
     assert running.wait(60) == -9
