@@ -11,6 +11,8 @@ IFS= read -r -d '' limit_s <&3
 IFS= read -r -d '' count <&3
 mapfile -d '' -n "$count" -t keys <&3
 top=$PWD
+# from an access point on another host, inputs come in a folder
+case $0 in osgpilot-in/*) { cp -al osgpilot-in/. . && rm -r osgpilot-in; } || exit 0 ;; esac
 # to start a program takes longer than all else here, so few are started
 mkdir -p -- "${keys[@]}" "${keys[@]/#/osgpilot-out/}"
 # each job in a process group of its own: none outlives its turn
@@ -23,6 +25,7 @@ for key in "${keys[@]}"; do
     [ -z "${record[0]}" ] || eval "run_job() { ${record[0]}
     }" || break
     out=osgpilot-out/$key
+    [ -d "$key" ] && [ -d "$out" ] || break
     began=${EPOCHREALTIME-$SECONDS}
     (cd "$key" && export _CONDOR_SCRATCH_DIR=$PWD && set +m && run_job "$top/$out/returned") \
         > "$out/output" 2>&1 < /dev/null 3<&- &

@@ -58,6 +58,10 @@ class BundleFolders:
                 _link_inputs(self._job(key) / INPUT_FOLDER, entry / key)
                 before = script
 
+    def make(self, keys: Sequence[str]) -> None:
+        """Create the folder of a bundle, unless it is there, for what comes back."""
+        self._folder(keys).mkdir(private.FOLDER_MODE, exist_ok=True)
+
     def discard(self, keys: Sequence[str]) -> None:
         """Remove the folder of a bundle that is of no use."""
         shutil.rmtree(self._folder(keys), ignore_errors=True)

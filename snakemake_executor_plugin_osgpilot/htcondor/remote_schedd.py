@@ -18,6 +18,7 @@ from ..errors import MissingPrerequisiteError, OsgpilotError, OutcomeUnknownErro
 from ..jobs.access_point import Submission
 from ..jobs.state.events import Event, EventKind
 from ..jobs.state.hold_policy import BY_HAND
+from ..jobs.state.job_ids import htcondor_ids
 from ..model.clock import Clock
 from ..model.identity import RunIdentity
 from .job_ad import ATTRIBUTES, job_snapshot
@@ -54,6 +55,7 @@ class RemoteAccessPoint(CondorQueue):
     """
 
     submit_s = TRANSFER_S
+    can_bundle = True
     image_way = (
         "to the access point and from there to a pilot with each job; name it by URL or put it "
         "into a shared folder to spare that"
@@ -99,7 +101,7 @@ class RemoteAccessPoint(CondorQueue):
         if not self._poller:
             # jobs that were just submitted have no news yet
             self._poll_due_s = self._clock.now_s() + self._poll_s
-        self._poller.follow(ids.values())
+        self._poller.follow(htcondor_ids(ids.values()))
         return ids
 
     def description(self, submission: Submission, keeper_cluster: int = 0) -> dict[str, str]:
@@ -121,11 +123,11 @@ class RemoteAccessPoint(CondorQueue):
         # a job that ended and its resubmission have the same key
         self._clear()
         found = super().find()
-        self._poller.follow(found.values())
+        self._poller.follow(htcondor_ids(found.values()))
         return found
 
     def remove(self, job_ids: Iterable[str] | None, reason: str) -> None:
-        ids = None if job_ids is None else list(job_ids)
+        ids = None if job_ids is None else htcondor_ids(job_ids)
         super().remove(ids, reason)
         self._poller.drop(ids)
         for job_id in list(self._to_fetch) if ids is None else ids:
@@ -154,7 +156,7 @@ class RemoteAccessPoint(CondorQueue):
         if not events and (why := self._error or self._fetch_error):
             self._fetch_error = ""
             raise OutcomeUnknownError(why)
-        return events
+        return [own for each in events for own in self._expand(*each)]
 
     def close(self) -> None:
         """Remove jobs whose end was reported from the queue, and end the worker process."""
@@ -198,6 +200,7 @@ class RemoteAccessPoint(CondorQueue):
         """Fetch the outputs of jobs that ended, and report the ends of those that arrived."""
         while self._to_fetch and self._clock.now_s() < now_s + FETCH_FOR_S:
             some = dict(islice(self._to_fetch.items(), FETCH_AT_ONCE))
+            self._make_folders(some)
             answer = self._ask("retrieve", TRANSFER_S, ids=list(some))
             self._to_fetch = {i: s for i, s in self._to_fetch.items() if i not in some}
             failed = set(answer["failed"])
@@ -210,6 +213,11 @@ class RemoteAccessPoint(CondorQueue):
             self._to_clear += here
             if failed:
                 self._fetch_error = f"outputs cannot be fetched: {answer['why']}"
+
+    def _make_folders(self, job_ids: Iterable[str]) -> None:
+        """Make the folders of those bundles whose results were taken just before a session died."""
+        for keys in filter(None, map(self._bundles.keys, job_ids)):
+            self._bundle_folders.make(keys)
 
     def _fetch_output_of_held(self, events: Events) -> None:
         """Fetch the output of jobs that are held now; there may be none."""

@@ -6,11 +6,14 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from dataclasses import replace
 
 import htcondor2
 import pytest
 from conftest import PATIENCE_S, SITE, WebServer, Workflow, pilots_in_slurm, tool, until
+from test_bundles import BLOCKED, all_done
+from test_bundles import JOBS as SHORT_JOBS
 from test_resume import COUNTED, JOBS, executions
 from test_resume import options as resuming
 from test_trouble import WATCHFUL, errors
@@ -289,6 +292,34 @@ def test_what_ended_while_snakemake_was_dead_is_fetched_and_not_run_again(remote
     assert "resuming run" in remote.said
     assert (remote.folder / "sum").read_text().split() == [str(n) for n in range(JOBS)]
     assert executions(shared) == [str(n) for n in range(JOBS)]
+    assert not jobs_there()
+
+
+BUNDLED = 'regexp("\\\\+.", OSGPilotJobKey)'
+
+
+def test_bundles_end_while_snakemake_is_dead_and_are_fetched(remote, shared):
+    of_each = BLOCKED.replace("rule one:\n", 'rule one:\n    input: "in/{{n}}"\n')
+    of_each = of_each.replace(
+        "echo {{wildcards.n}} > {{output}}", "tail -n 1 {{input}} > {{output}}"
+    )
+    (remote.folder / "in").mkdir()
+    for n in range(SHORT_JOBS):
+        # some are too large to be part of the job's own file
+        (remote.folder / "in" / str(n)).write_text(f"{n}\n" * (100_000 if n % 3 == 0 else 1))
+    remote.snakefile(of_each.format(place=shared, jobs=SHORT_JOBS))
+    options = resuming(shared)
+    first = remote.start(*options)
+    until(lambda: len(there(f"{BUNDLED} && JobStatus == 2")) >= 2, "bundles that run")
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    (shared / "open").touch()
+    until(lambda: not there(f"{BUNDLED} && JobStatus =!= 4"), "the end of the bundles")
+    assert remote.run(*options) == 0, remote.said
+    print(remote.said)
+    ran = Counter((shared / "ran").read_text().split())
+    assert set(ran.values()) == {1}, ran
+    all_done(remote)
     assert not jobs_there()
 
 

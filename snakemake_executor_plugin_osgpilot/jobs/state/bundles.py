@@ -95,7 +95,7 @@ class Bundles:
             told = replace(event, kind=EventKind.MATCHED)
         elif interrupts(event):
             told = Event(EventKind.APART, event.at_s, text=event.text)
-        elif event.kind is not EventKind.ABORTED:
+        elif event.kind not in (EventKind.SUBMIT, EventKind.ABORTED):
             others = []
         return [(lead, event), *((member, told) for member in others)]
 

@@ -123,6 +123,27 @@ def test_inputs_are_those_of_each_job(bundle):
     assert [bundle.result(key) for key in keys] == ["of 0", "of 1"]
 
 
+def test_inputs_come_in_a_folder_from_an_access_point_on_another_host(bundle):
+    bundle.add("000004", 'mkdir "$1"; cat data > "$1/result"\n', data="of 4")
+    keys = ["000001", "000004"]
+    bundle.folders.write(keys, 60)
+    entry = bundle.there / "osgpilot-in"
+    shutil.copytree(bundle.run / "jobs/bundle-000001/osgpilot-in", entry)
+    command = ["/bin/bash", f"osgpilot-in/{JOB_FILE}"]
+    assert subprocess.run(command, cwd=bundle.there, check=False).returncode == 0
+    assert not entry.exists()
+    assert [end and end.exit_status for end in bundle.back(keys)] == [0, 0]
+    assert [bundle.result(key) for key in keys] == ["000001", "of 4"]
+
+
+@pytest.mark.parametrize("name", ["000002", "osgpilot-out/000002"])
+def test_a_job_whose_folder_an_earlier_one_removed_runs_elsewhere(bundle, name):
+    bundle.add("000004", f"rm -r ../{name}\n")
+    keys = ["000004", "000002"]
+    bundle.execute(keys)
+    assert [end and end.exit_status for end in bundle.back(keys)] == [0, None]
+
+
 def test_no_job_starts_after_the_limit(bundle):
     bundle.add("000004", 'sleep 1.5; mkdir "$1"\n')
     keys = ["000004", "000001", "000002"]

@@ -11,7 +11,13 @@ from snakemake_executor_plugin_osgpilot.htcondor import remote_schedd as remote
 from snakemake_executor_plugin_osgpilot.htcondor.job_ad import NODE, PILOT, job_snapshot
 from snakemake_executor_plugin_osgpilot.htcondor.polling import Status
 from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
-from snakemake_executor_plugin_osgpilot.htcondor.submit_description import describe, spooled
+from snakemake_executor_plugin_osgpilot.htcondor.submit_description import (
+    INPUT_FOLDER,
+    JOB_FILE,
+    OUTPUT_FOLDER,
+    describe,
+    spooled,
+)
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
 from snakemake_executor_plugin_osgpilot.jobs.state.events import EventKind
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
@@ -35,6 +41,7 @@ class FakeWorker:
         self.removed: list[str] = []
         self.unfetchable: set[str] = set()
         self.fails: dict[str, Exception] = {}
+        self.on_retrieve = lambda: None
         self.answer_to_greet: dict[str, object] = {"user": "alice@there", "token": {}}
 
     def ask(self, request, *, timeout_s):
@@ -60,6 +67,7 @@ class FakeWorker:
         return {i: self.past[i] for i in request["ids"] if i in self.past}
 
     def do_retrieve(self, request):
+        self.on_retrieve()
         failed = sorted(self.unfetchable & set(request["ids"]))
         return {"failed": failed, "why": "half of it" if failed else ""}
 
@@ -98,6 +106,60 @@ def there(clock, worker):
     assert made.submit(Submission(("a", "b"), REQUEST)) == {"a": "1.0", "b": "1.1"}
     worker.asked.clear()
     return made
+
+
+@pytest.fixture
+def bundled(clock, worker, tmp_path):
+    """An access point with a bundle of two jobs and what came back of the first in its queue."""
+    for key in ("a1", "b1"):
+        (tmp_path / "jobs" / key / INPUT_FOLDER).mkdir(parents=True)
+        (tmp_path / "jobs" / key / INPUT_FOLDER / JOB_FILE).write_text("exit\n\0")
+    made = RemoteAccessPoint(SEAT, tmp_path, "cm", Address("ap", "cm"), clock, poll_s=60)
+    made._worker = worker
+    submission = Submission(("a1", "b1"), REQUEST, bundles=(("a1", "b1"),), bundle_s=60.0)
+    assert made.submit(submission) == {"a1": "1.0/0", "b1": "1.0/1"}
+    return made
+
+
+def comes_back(tmp_path):
+    """What HTCondor fetches for a bundle whose second job did not end; it makes no other folder."""
+    back = tmp_path / "jobs/bundle-a1" / OUTPUT_FOLDER / "a1"
+    back.parent.mkdir(exist_ok=True)
+    back.mkdir(exist_ok=True)
+    (back / "returned").mkdir(exist_ok=True)
+    (back / "status").write_text("3 0 1 5\n")
+
+
+def test_the_jobs_of_a_bundle_end_when_their_results_were_fetched(bundled, worker, clock, tmp_path):
+    assert new_events(bundled, clock) == [("1.0/0", EventKind.SUBMIT), ("1.0/1", EventKind.SUBMIT)]
+    worker.queue["1.0"] = RUNNING
+    assert new_events(bundled, clock) == [
+        ("1.0/0", EventKind.EXECUTE), ("1.0/1", EventKind.MATCHED),
+    ]  # fmt: skip
+    worker.queue["1.0"] = DONE
+    worker.on_retrieve = lambda: comes_back(tmp_path)
+    clock.at_s += 60
+    (first, ended), (second, apart) = bundled.events()
+    assert (first, ended.kind, ended.exit_status) == ("1.0/0", EventKind.TERMINATED, 3)
+    assert (second, apart.kind) == ("1.0/1", EventKind.APART)
+    assert (tmp_path / "jobs/a1" / OUTPUT_FOLDER).is_dir()
+
+
+def test_results_that_were_taken_just_before_a_session_died_are_fetched_again(
+    bundled, worker, clock, tmp_path
+):
+    comes_back(tmp_path)
+    bundled._bundle_folders.take(("a1", "b1"))
+    worker.queue["1.0"] = DONE
+    worker.on_retrieve = lambda: comes_back(tmp_path)
+    kinds = dict(new_events(bundled, clock))
+    assert kinds["1.0/0"] is EventKind.TERMINATED
+
+
+def test_a_job_of_a_bundle_is_removed_with_its_bundle(bundled, worker, clock):
+    bundled.remove(["1.0/1"], "test")
+    assert worker.removed == ["1.0"]
+    assert new_events(bundled, clock) == []
 
 
 def new_events(access_point, clock, after_s=60.0):
