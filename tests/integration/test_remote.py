@@ -11,8 +11,17 @@ from dataclasses import replace
 
 import htcondor2
 import pytest
-from conftest import PATIENCE_S, SITE, WebServer, Workflow, pilots_in_slurm, tool, until
-from test_bundles import BLOCKED, all_done
+from conftest import (
+    PATIENCE_S,
+    SITE,
+    WebServer,
+    Workflow,
+    nothing_left,
+    pilots_in_slurm,
+    tool,
+    until,
+)
+from test_bundles import BLOCKED
 from test_bundles import JOBS as SHORT_JOBS
 from test_resume import COUNTED, JOBS, executions
 from test_resume import options as resuming
@@ -295,7 +304,7 @@ def test_what_ended_while_snakemake_was_dead_is_fetched_and_not_run_again(remote
     assert not jobs_there()
 
 
-BUNDLED = 'regexp("\\\\+.", OSGPilotJobKey)'
+BUNDLED = 'regexp("[+].", OSGPilotJobKey)'
 
 
 def test_bundles_end_while_snakemake_is_dead_and_are_fetched(remote, shared):
@@ -319,7 +328,9 @@ def test_bundles_end_while_snakemake_is_dead_and_are_fetched(remote, shared):
     print(remote.said)
     ran = Counter((shared / "ran").read_text().split())
     assert set(ran.values()) == {1}, ran
-    all_done(remote)
+    for n in range(SHORT_JOBS):
+        assert (remote.folder / "out" / str(n)).read_text() == f"{n}\n"
+    assert nothing_left()
     assert not jobs_there()
 
 
