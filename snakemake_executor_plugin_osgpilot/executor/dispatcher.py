@@ -33,8 +33,9 @@ from ..scaling.shared_limits import SharedQuota
 from ..staging.group_stages import split_groups
 from ..staging.resource_request import Requests
 from . import fallback
+from .assembly import environment_of
 from .job_reports import Reporting, hidden_errors_shown
-from .ospool import OSPoolExecutor, environment_of
+from .ospool import OSPoolExecutor
 
 if TYPE_CHECKING:
     from ..model.identity import RunIdentity

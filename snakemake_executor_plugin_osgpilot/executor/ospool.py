@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,52 +18,29 @@ from ..common.log_output import current_label, set_label
 from ..common.redact import Redactor
 from ..common.snakemake_compat import forget_running
 from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
-from ..config.run_options import options_of
-from ..errors import OsgpilotError
-from ..htcondor.neutral_path import neutral
 from ..htcondor.submit_description import JOB_OUTPUT
 from ..jobs.state.job import Job
-from ..journal.run_folder import RunFolder, core_s_seen, samples_seen
-from ..model.job_order import Outlook
 from ..monitoring.console import ProgressReporter
-from ..monitoring.progress import Progress
-from ..run.assembly import Output, start
-from ..runtime_image.environment import make as make_environment
-from ..scaling.planner.critical_path import prior_s
 from ..staging import benchmarks
 from ..staging import commit_outputs as commit
 from ..staging import updated_outputs as updated
-from ..staging.bundle_target import may_be_bundled, target_s
-from ..staging.container_image import Images
 from ..staging.failure_message import explain
-from ..staging.input_size import input_bytes
-from ..staging.job_identity import digest, identity, outputs_of
+from ..staging.job_identity import outputs_of
 from ..staging.latency_wait import LatencyWait
 from ..staging.payload import members, needed_from_outside
-from ..staging.preparer import Preparer
-from ..staging.resource_request import Requests
 from ..staging.returned_files import IncompleteOutputError
-from ..staging.s3_keys import KeyFiles
-from ..staging.shared_inputs import LIST, Sharing, files, read_list
-from ..staging.software import Software
-from ..staging.transfer_policy import traffic_of
 from ..staging.usage import spent
-from .conda_builds import CondaBuilds
+from .assembly import environment_of, open_run
 from .dag_dependencies import JobDependencies
 from .dag_lookahead import Lookahead
+from .drafts import JobDrafter
 from .in_flight import InFlight
 from .job_listeners import EndedJob, HandedOverJob, HistoryListener, IntakeListener, JobListener
 from .job_reports import Reporting
-from .snakemake_steps import SnakemakeSteps, about
 
 if TYPE_CHECKING:
-    from ..jobs.state.job import Job
-    from ..model.resources import JobClass
     from ..run.assembly import Run
     from ..scaling.shared_limits import QuotaShare
-    from ..staging.payload import Payload
-    from ..staging.preparer import Prepared, Preparer
-    from .dag_lookahead import Lookahead
 
 logger = logging.getLogger(__name__)
 
@@ -91,13 +67,9 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         share: QuotaShare,
     ) -> None:
         self._serves = serves
-        self._payloads: dict[str, Payload] = {}
         self._active: dict[str, SubmittedJobInfo] = {}
-        self._preparer: Preparer | None = None
         self._ended: dict[AnyJob, tuple[str, float]] = {}
-        self._builds: CondaBuilds | None = None
         self._closed = False
-        self._counted = 0
         self._put_off: dict[str, Job] = {}
         self._in_flight = InFlight()
         self.interrupted = False
@@ -105,6 +77,8 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._log_label = current_label()
         self._progress = ProgressReporter(snakemake_logger)
         self._run = open_run(workflow, share, self._progress.show, self.redact)
+        self._drafter = JobDrafter(workflow, self._run, serves, self.redact)
+        self._payloads = self._drafter.payloads
         self._ahead = self._lookahead(workflow)
         self._listeners: tuple[JobListener, ...] = (
             self._ahead,
@@ -118,7 +92,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
     def _lookahead(self, workflow: Workflow) -> Lookahead:
         dag, keep_going = workflow.dag, workflow.execution_settings.keep_going
         return Lookahead(
-            dag, self._run.clock, self._class_of, keep_going=keep_going, serves=self._serves
+            dag, self._run.clock, self._drafter.class_of, keep_going=keep_going, serves=self._serves
         )
 
     @property
@@ -128,32 +102,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
     def begin(self) -> None:
         """Reject rules that cannot run at all, before the first job is submitted anywhere."""
-        self._preparer = self._preparer or self._begin()
-
-    def _begin(self) -> Preparer:
-        run, environment = self._run, environment_of(self.workflow)
-        preparer = make_preparer(
-            self.workflow,
-            run,
-            environment,
-            self._environment_image,
-            self._software,
-        )
-        try:
-            preparer.begin(job for job in self.dag.needrun_jobs() if self._serves(job))
-        except OsgpilotError as error:
-            raise ApiError(f"osgpilot: {error}") from error
-        return preparer
-
-    def _environment_image(self) -> str:
-        """Return an image with the Python environment of this process."""
-        return str(make_environment(logger.info))
-
-    def _software(self, images: Images) -> Software:
-        """Return what makes the conda environments of rules; `images` finds container images."""
-        self._builds = CondaBuilds(self._run, self.redact, images.find)
-        builder_image = self.workflow.executor_settings.conda_image or ""
-        return Software(logger.info, True, builder_image, self._builds.make)
+        self._drafter.begin()
 
     def run_jobs(self, jobs: Iterable[AnyJob]) -> None:
         """Prepare jobs and pass them to the queue."""
@@ -161,7 +110,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._run.tenure.is_certain()
         # of groups that overlap, the whole comes before its parts
         jobs = sorted(jobs, key=lambda job: -len(members(job)))
-        self._count_users()
+        self._drafter.count_users()
         for first in range(0, len(jobs), BATCH):
             self._hand_over(jobs[first : first + BATCH])
         self._look_ahead()
@@ -175,7 +124,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             self.run_job_pre(job)
             info = SubmittedJobInfo(job)
             try:
-                own = self._prepare(job)
+                own = self._drafter.draft(job, self._ahead.after_s)
             except ApiError:
                 raise
             except Exception as error:
@@ -191,12 +140,6 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         for listener in self._listeners:
             listener.handed_over(ready)
         self._run.controller.wake()
-
-    def _count_users(self) -> None:
-        """Count the jobs that have each input, if there are other jobs than at the last time."""
-        if self._preparer and len(self.dag) != self._counted:
-            self._counted = len(self.dag)
-            self._preparer.sharing.count(filter(self._serves, self.dag.needrun_jobs()))
 
     def run_job(self, job: AnyJob) -> None:
         """Run a single job; Snakemake itself only calls `run_jobs`."""
@@ -225,55 +168,6 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._ahead.walk()
         self._run.queue.expect(self._ahead.ahead)
 
-    def _class_of(self, job: AnyJob) -> JobClass | None:
-        """Return the class of a future job, None if its rule is unknown so far."""
-        return self._preparer.class_of(job) if self._preparer else None
-
-    def _prepare(self, job: AnyJob) -> Job:
-        self._preparer = self._preparer or self._begin()
-        payload, request = self._preparer.draft(job)
-        shared = self._preparer.shared(payload)
-        pack = partial(self._preparer.pack, payload, request, shared)
-        own_identity = identity(job)
-        key, is_known = self._run.intake.key_for(own_identity, lambda: digest(pack()))
-        urls = tuple(url for url, _ in payload.urls)
-        # the folder of a known job is as an earlier session wrote it
-        own_files = read_list(self._run.folder.job(key) / LIST) if is_known else files(shared)
-        bundled = may_be_bundled(payload, request, own_files, self._run.workdir)
-        bundle_s = self._bundle_s(job) if bundled else 0.0
-        outlook = Outlook(
-            prior_s(request.job_class),
-            self._ahead.after_s(job),
-            input_bytes(map(str, needed_from_outside(job))),
-            job.priority,
-        )
-        own = Job(
-            key, job.name, request, urls,
-            identity=own_identity, bundle_s=bundle_s, shared=own_files, outlook=outlook,
-        )  # fmt: skip
-        if is_known:
-            self._payloads[key] = payload.after_submission()
-        else:
-            self._payloads[key] = payload
-            self._run.unwritten.add(own, partial(self._packed, key, pack))
-        return own
-
-    def _packed(self, key: str, pack: Callable[[], Prepared]) -> Prepared:
-        """Return the prepared job, and keep of its payload what is needed from now on."""
-        prepared = pack()
-        self._payloads[key] = prepared.kept
-        return prepared
-
-    def _bundle_s(self, job: AnyJob) -> float:
-        """Return the time that a bundle with `job` should take, 0 for none."""
-        if not self._run.access_point.can_bundle:
-            return 0.0
-        return target_s(job, self._bundle_target_s)
-
-    @cached_property
-    def _bundle_target_s(self) -> float:
-        return options_of(self.workflow.executor_settings).bundle_s
-
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
@@ -288,8 +182,8 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         failed = {}
         over = self._put_off | self._late.due(self._run.clock.now_s()) | self._run.queue.over()
         self._put_off = {}
-        if self._builds:
-            over = {key: job for key, job in over.items() if key not in self._builds.keys}
+        if builds := self._drafter.builds:
+            over = {key: job for key, job in over.items() if key not in builds.keys}
         for key, job in over.items():
             if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
                 failed[key] = (info, text)
@@ -371,8 +265,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         extended = self.workflow.output_settings.benchmark_extended
         texts = benchmarks.texts(snakemake_job, payload.benchmarks, folder, extended=extended)
         commit.commit(payload, folder, self._run.workdir, job.exit_status, self._late.wait_s, texts)
-        if self._preparer:
-            self._preparer.store_benchmarks(snakemake_job)
+        self._drafter.store_benchmarks(snakemake_job)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Cancel all jobs of this run, found by the run's tag and not by `active_jobs`.
@@ -392,71 +285,3 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             self._run.intake.settle()
             self._run.close(interrupted=interrupted)
             self._progress.close()
-
-
-def environment_of(workflow: Workflow) -> dict[str, str]:
-    """Return the variables that jobs need: `envvars:` and settings of storage plugins."""
-    # variables that the user set are passed on unchanged; Snakemake would rewrite some of them
-    given = sorted(workflow.spawned_job_args_factory.envvars().items())
-    return {name: os.environ.get(name, value) for name, value in given}
-
-
-def open_run(
-    workflow: Workflow, share: QuotaShare, show: Callable[[Progress], None], redact: Redactor
-) -> Run:
-    """Start the run for a workflow from its settings. Raises `ApiError` with one line."""
-    try:
-        return start(
-            options_of(workflow.executor_settings),
-            Path(workflow.persistence.path),
-            share,
-            Output(show, redact, SnakemakeSteps(workflow), about(workflow)),
-            core_s_seen(Path.cwd()),
-            samples_seen(Path.cwd()),
-        )
-    except OsgpilotError as error:
-        # Snakemake shows this kind of error as one line, without a traceback
-        raise ApiError(f"osgpilot: {error}") from error
-
-
-def make_preparer(
-    workflow: Workflow,
-    run: Run,
-    environment: Mapping[str, str],
-    environment_image: Callable[[], str],
-    software: Callable[[Images], Software],
-) -> Preparer:
-    """Return the preparer of jobs for `run`.
-
-    `environment` are the variables that jobs need, `environment_image` returns an image with the
-    Python environment; `software` what makes conda environments.
-    """
-    settings = workflow.executor_settings
-    least_bytes = options_of(settings).shared_least_bytes
-    # as HTCondor reads it
-    folder = neutral(run.folder.path)
-    shared = workflow.storage_settings.shared_fs_usage
-    traffic = traffic_of(settings, shared, signs=run.access_point.signs)
-    of_storage = workflow.spawned_job_args_factory.get_storage_provider_envvars()
-    images = Images(
-        run.workdir,
-        logger.info,
-        run.access_point.image_way,
-        traffic.shared_prefixes,
-        folder / "images",
-    )
-    return Preparer(
-        workflow,
-        settings.runtime_image or "",
-        run.folder.path,
-        run.workdir,
-        environment,
-        traffic,
-        images,
-        Requests(run.scaling.policy, logger.info, logger.warning),
-        KeyFiles(RunFolder(folder).keys),
-        frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
-        environment_image,
-        software(images),
-        Sharing(least_bytes if run.access_point.shares_inputs else None, run.workdir),
-    )

@@ -1,6 +1,7 @@
 """The jobs of a run at the access point: submit, follow, repair.
 
-manager        submits batches, follows the event log, reports jobs that ended
+manager        follows the event log, reports jobs that ended
+submitter      submits jobs in batches
 interventions  removes, releases and resubmits jobs in trouble
 rematch        frees jobs that the schedd no longer offers to the negotiator
 log_gaps       asks queue and history where the event log has a gap

@@ -55,13 +55,14 @@ class JobInterventions:
 
     def _pause(self, _now_s: float) -> None:
         """Pause the jobs in the queue while starts are suspended, but for trial jobs."""
-        paused = self._tracker.pause_due()
+        starts = self._tracker.starts
+        paused = starts.pause_due()
         if paused is not None:
             self._access_point.set_paused(paused=paused)
-            self._tracker.pause_done(paused)
-        if ids := self._tracker.trial_due():
+            starts.pause_done(paused=paused)
+        if ids := starts.trial_due():
             self._access_point.let_start(ids)
-            self._tracker.trial_done()
+            starts.trial_done()
 
     def _spread(self, _now_s: float) -> None:
         """Spread jobs that need much memory, so that others find room beside them."""

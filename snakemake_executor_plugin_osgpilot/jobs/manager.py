@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import NamedTuple, Protocol
 
-from ..errors import OutcomeUnknownError, QueueFullError, RejectedError
-from ..model.resources import JobClass, Request, Shape
+from ..model.resources import JobClass, Shape
 from ..model.runtime_by_size import RuntimesBySize, Sample
 from ..model.upcoming import UpcomingWork
-from .access_point import AccessPoint, JobJournal, Submission
+from .access_point import AccessPoint, JobJournal
 from .interventions import JobInterventions
 from .log_gaps import EventLogRepair
 from .rematch import Rematcher
@@ -26,47 +22,16 @@ from .state.submission import QUEUED_MAX, SubmissionThrottle
 from .state.table import RuleSums
 from .state.tracker import JobTracker
 from .state.view import View
-
-
-class QueueQuota(Protocol):
-    """Limits the jobs in the queue where several runs share the limit."""
-
-    def room(self, queued: int, unsent: int, ask: Callable[[int, int, int], int]) -> int:
-        """Return how many of `unsent` jobs a run with `queued` ones may submit now.
-
-        `ask` is called with both and the number of jobs that the other runs have in the queue.
-        """
-
-
-class Unshared:
-    """The quota of a run that shares its limits with no other."""
-
-    def room(self, queued: int, unsent: int, ask: Callable[[int, int, int], int]) -> int:
-        return ask(queued, unsent, 0)
-
-
-class _Part(NamedTuple):
-    """Jobs to submit in one request, and places that failed them; in `bundles` if there are any."""
-
-    request: Request
-    keys: list[str]
-    kept_off: tuple[str, ...] = ()
-    bundles: Sequence[tuple[str, ...]] = ()
-
-    @property
-    def jobs(self) -> Sequence[tuple[str, ...]]:
-        """The keys in each job of HTCondor."""
-        return self.bundles or [(key,) for key in self.keys]
+from .submitter import JobSubmitter, QueueQuota, Unshared
 
 
 class JobManager:
     """The jobs of a run at the access point; decisions about them are in `state`.
 
     Snakemake's threads call `add`, `run_again` and `over`, the controller calls all else. The lock
-    is never held during a request to the access point. `clear` removes the outputs of earlier
-    attempts; `write` writes what jobs need that are submitted for the first time, and returns why
-    others cannot be, by key. With `all_now`, jobs do not wait here to be bundled when more is known
-    of them. `runtimes` are those of earlier runs.
+    is never held during a request to the access point. For `clear` and `write` see `JobSubmitter`.
+    With `all_now`, jobs do not wait here to be bundled when more is known of them. `runtimes` are
+    those of earlier runs.
     """
 
     def __init__(
@@ -77,16 +42,13 @@ class JobManager:
         *, all_now: bool = False, runtimes: RuntimesBySize | None = None,
     ) -> None:  # fmt: skip
         self._access_point = access_point
-        self._journal = journal
-        self._clear = clear
-        self._write = write
-        self._all_now = all_now
-        self._later, self._enough_idle = 0, dict[str, int]()
-        self._unknown = set[str]()
-        self._quota = share or Unshared()
         self._lock = threading.Lock()
-        self._tracker = JobTracker(largest, runtimes)
+        self._tracker = JobTracker(largest, runtimes, all_now=all_now)
         self._throttle = SubmissionThrottle(queued_max)
+        self._submitter = JobSubmitter(
+            access_point, self._tracker, self._lock, self._throttle,
+            journal, share or Unshared(), clear, write,
+        )  # fmt: skip
         self._log_repair = EventLogRepair(access_point, self._tracker, self._lock)
         self._rematcher = Rematcher(access_point, self._tracker, self._lock)
         self._interventions = JobInterventions(
@@ -207,29 +169,10 @@ class JobManager:
             return self._tracker.busy_pilots()
 
     def send(self) -> int:
-        """Submit unsent jobs as far as there is room, by request; return how many were submitted.
-
-        The others wait here. After a submission without an answer, the queue is searched for its
-        jobs before they are submitted again. Raises `OutcomeUnknownError`; nothing is lost then,
-        the next call continues.
+        """Submit unsent jobs as far as there is room; return how many were submitted, see
+        `JobSubmitter.run`.
         """
-        if self._tracker.in_doubt:
-            found = self._access_point.find()
-            with self._lock:
-                self._tracker.settle(found)
-        with self._lock:
-            parts = self._parts()
-        sent = 0
-        try:
-            while parts:
-                sent += self._send_part(parts.pop(0))
-        except QueueFullError:
-            pass
-        finally:
-            with self._lock:
-                self._tracker.put_back(key for part in parts for key in part.keys)
-                self._throttle.sent(self._tracker.unsent)
-        return sent
+        return self._submitter.run()
 
     def follow(self) -> None:
         """Apply new events of the log, which has all jobs of the run.
@@ -279,10 +222,7 @@ class JobManager:
 
     def set_shapes(self, shapes: Iterable[Shape]) -> None:
         """Set the shapes of the pilots that there are, by which short jobs are bundled."""
-        given = tuple(shapes)
-        if given != self._tracker.shapes:
-            # more may start now
-            self._tracker.shapes, self._later = given, 0
+        self._tracker.bundler.shapes = tuple(shapes)
 
     @property
     def suspects(self) -> Collection[str]:
@@ -340,107 +280,3 @@ class JobManager:
     def force_remove(self) -> None:
         """Force-remove jobs awaiting confirmation from a vanished pilot."""
         self._access_point.force_remove(None)
-
-    def _parts(self) -> list[_Part]:
-        """Return the submissions to make now."""
-        tracker = self._tracker
-        unsent = tracker.sendable
-        # asked even without jobs to submit, so that other runs may use the room
-        room = self._quota.room(tracker.queued, unsent, self._throttle.room)
-        if not (room and unsent) or self._all_wait():
-            return []
-        taken = tracker.take_unsent(room)
-        later = [key for keys in taken.values() for key in keys]
-        try:
-            parts, later = self._split(taken)
-        finally:
-            # in an error here, nothing is lost
-            tracker.put_first(later)
-        now = Counter(tracker[keys[0]].rule for part in parts for keys in part.jobs)
-        waiting = {tracker[key].rule for key in later}
-        self._later, self._enough_idle = len(later), {r: tracker.idle(r) + now[r] for r in waiting}
-        self._unknown = {rule for rule in waiting if not tracker.ended(rule)}
-        return parts
-
-    def _split(self, taken: Mapping[Request, list[str]]) -> tuple[list[_Part], list[str]]:
-        """Return the submissions of the jobs in `taken`, and the jobs that wait for now."""
-        tracker = self._tracker
-        alone: dict[Request, list[str]] = {}
-        bundled: list[_Part] = []
-        later: list[str] = []
-        for request, keys in taken.items():
-            jobs, waiting = tracker.split(request, keys, all_now=self._all_now)
-            later += waiting
-            alone[request] = [own[0] for own in jobs if len(own) == 1]
-            if bundles := [own for own in jobs if len(own) > 1]:
-                bundled.append(_Part(request, [key for own in bundles for key in own], (), bundles))
-        parts: dict[tuple[int, tuple[str, ...]], list[str]] = {}
-        batches = self._throttle.batches(alone)
-        for number, (_, keys) in enumerate(batches):
-            for key in keys:
-                parts.setdefault((number, tracker.kept_off(key)), []).append(key)
-        singles = [_Part(batches[number][0], keys, off) for (number, off), keys in parts.items()]
-        return singles + bundled, later
-
-    def _all_wait(self) -> bool:
-        """Return True if nothing but jobs that wait here is left, enough others are idle, and no
-        job has ended that is the first of its rule.
-        """
-        tracker = self._tracker
-        return (
-            tracker.unsent == self._later > 0
-            and all(2 * tracker.idle(rule) > idle for rule, idle in self._enough_idle.items())
-            and not any(map(tracker.ended, self._unknown))
-        )
-
-    def _send_part(self, part: _Part) -> int:
-        tracker, request = self._tracker, part.request
-        with self._lock:
-            jobs = tracker.begin_submission(part.keys)
-        unfit = self._write(job.key for job in jobs)
-        with self._lock:
-            for key, why in unfit.items():
-                tracker.not_sent([key], why)
-        if not (jobs := [job for job in jobs if job.key not in unfit]):
-            return 0
-        keys = [job.key for job in jobs]
-        urls = {job.key: job.urls for job in jobs if job.urls}
-        more = tracker.avoided_pilots, urls, tracker.apart, tracker.largest
-        shared = {job.key: job.shared for job in jobs if job.shared}
-        submission = Submission(
-            tuple(keys), request, *more, part.kept_off, shared,
-            priorities=tracker.priorities.sending(jobs),
-        )  # fmt: skip
-        if part.bundles:
-            target_s = max(job.bundle_s for job in jobs)
-            submission = _bundled(submission, part.bundles, target_s)
-        try:
-            if self._journal:
-                self._journal.intend(keys)
-            self._clear(job.key for job in jobs if job.failed_attempts or tracker.left_bundle(job))
-            ids = self._access_point.submit(submission)
-        except QueueFullError as full:
-            with self._lock:
-                tracker.not_sent(keys)
-                self._throttle.refused(full.room, tracker.queued, str(full), at_once=full.at_once)
-            raise
-        except RejectedError as refusal:
-            with self._lock:
-                tracker.not_sent(keys, str(refusal))
-            return 0
-        with self._lock:
-            tracker.submitted(ids)
-        # event log and queue have the ids, too, and the next write repeats them
-        with suppress(OutcomeUnknownError):
-            if self._journal:
-                self._journal.submitted(ids)
-        return len(ids)
-
-
-def _bundled(
-    submission: Submission, bundles: Iterable[tuple[str, ...]], bundle_s: float
-) -> Submission:
-    """Return a submission of bundles, without members that are not to be submitted any more."""
-    keys = set(submission.keys)
-    left = (tuple(key for key in bundle if key in keys) for bundle in bundles)
-    return replace(submission, bundles=tuple(filter(None, left)), bundle_s=bundle_s)

@@ -22,9 +22,9 @@ from ..config.project import choose
 from ..config.run_options import options_of
 from ..config.sites import project_of
 from ..errors import OsgpilotError
+from ..executor.assembly import environment_of
 from ..executor.dag_lookahead import Lookahead
 from ..executor.dispatcher import router_factory
-from ..executor.ospool import environment_of
 from ..htcondor.factory import AnyAccessPoint
 from ..journal.run_folder import RunFolder
 from ..model.intervals import LOOK_SOONEST_S

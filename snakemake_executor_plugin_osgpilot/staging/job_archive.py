@@ -220,13 +220,14 @@ def _records(
     if schedule := payload.schedule:
         steps = _counted(schedule.step_lists())
         records += [*_counted(schedule.lists()), str(len(schedule.steps)), *steps]
-    if any("\0" in text for text in records):
-        raise InputError("the job's command or a file name contains a NUL character")
     return _terminated(records)
 
 
-def _terminated(records: Iterable[str]) -> bytes:
-    return b"".join(os.fsencode(text) + b"\0" for text in records)
+def _terminated(records: Sequence[str]) -> bytes:
+    text = "".join(f"{record}\0" for record in records)
+    if text.count("\0") > len(records):
+        raise InputError("the job's command or a file name contains a NUL character")
+    return os.fsencode(text)
 
 
 def _folder_of(path: str) -> str:

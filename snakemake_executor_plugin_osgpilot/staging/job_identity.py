@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from hashlib import blake2b
 
 from ..common.printable import storable
 from ..common.snakemake_types import AnyJob, SingleJob, single_jobs
+from ..model.resources import Request
 from .payload import members
 from .preparer import Prepared
 
@@ -43,8 +45,13 @@ def outputs_of(job: AnyJob) -> list[str]:
 
 def digest(prepared: Prepared) -> str:
     """Return a digest of all that determines how a job is submitted and its outputs committed."""
-    parts = (prepared.parcel.digest, repr(prepared.request), repr(prepared.kept))
+    parts = (prepared.parcel.digest, _text_of(prepared.request), repr(prepared.kept))
     return _digest("\0".join(parts))
+
+
+@lru_cache(maxsize=1000)
+def _text_of(request: Request) -> str:
+    return repr(request)
 
 
 def _digest(text: str) -> str:

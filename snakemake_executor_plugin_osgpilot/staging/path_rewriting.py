@@ -158,15 +158,14 @@ def rewriter_of(job: AnyJob, traffic: TransferPolicy) -> PathRewriter:
     ]
     known = {absolute_of(path, workdir) for path in own}
     away = {path for path in known if not lies_in(path, str(workdir))}
-    around = {os.path.dirname(path) for path in away}  # noqa: PTH120
+    around = frozenset(os.path.dirname(path) for path in away)  # noqa: PTH120
     snakefiles = _folders_of(tuple(workflow.included))
-    folders = {str(workdir), *snakefiles, *(each for each in around if not is_of_system(each))}
     # a wildcard may come from what an earlier job returned
     is_led = any(climbs(value) for part in parts for value in part.wildcards_dict.values())
     return PathRewriter(
         workdir,
         copies,
-        tuple(sorted(each for each in folders if each != "/" and not _is_shared(each, traffic))),
+        _marked_folders(str(workdir), snakefiles, around, traffic.shared_prefixes),
         tuple(sorted(path for path in away if is_of_system(os.path.dirname(path)))),  # noqa: PTH120
         () if is_led else (str(workdir), *sorted(snakefiles)),
         traffic.shared_prefixes,
@@ -186,8 +185,13 @@ def _folders_of(snakefiles: tuple[Any, ...]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _is_shared(folder: str, traffic: TransferPolicy) -> bool:
-    return is_below(folder, traffic.shared_prefixes)
+@lru_cache(maxsize=1000)
+def _marked_folders(
+    workdir: str, snakefiles: frozenset[str], around: frozenset[str], shared: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the folders whose paths are marked; `around` are those with files of a job."""
+    own = {workdir, *snakefiles, *(folder for folder in around if not is_of_system(folder))}
+    return tuple(sorted(each for each in own if each != "/" and not is_below(each, shared)))
 
 
 @lru_cache(maxsize=1000)

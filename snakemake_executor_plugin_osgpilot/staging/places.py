@@ -64,7 +64,7 @@ def leads_out(path: str, workdir: Path) -> bool:
 
 def problem_of(path: str, workdir: Path) -> str:
     """Return why a path of this machine has no place in a job's folder, empty if it has one."""
-    if lies_in(os.path.normpath(path), ROOT):
+    if ROOT in path and lies_in(os.path.normpath(path), ROOT):
         return "has the name of a folder of osgpilot's in a job: choose another"
     if is_plain(path):
         return ""

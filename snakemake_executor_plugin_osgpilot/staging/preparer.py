@@ -196,6 +196,8 @@ class Preparer:
 
     def shared(self, payload: Payload) -> tuple[SharedInput, ...]:
         """Return the inputs of a draft that are sent once to each pilot. Raises `InputError`."""
+        if not payload.inputs:
+            return ()
         return self.sharing.of(
             {path: source_of(path, self.workdir) for path in tops(payload.inputs)}
         )

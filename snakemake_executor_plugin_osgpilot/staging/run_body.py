@@ -37,8 +37,7 @@ _OTHER_KINDS = ("script", "notebook", "wrapper", "cwl", "template_engine")
 
 def has_body(rule: Rule) -> bool:
     """Return True if the rule has a `run:`."""
-    other = any(getattr(rule, kind, None) for kind in _OTHER_KINDS)
-    return rule.shellcmd is None and not other
+    return rule.shellcmd is None and not any(getattr(rule, kind, None) for kind in _OTHER_KINDS)
 
 
 @dataclass

@@ -60,13 +60,16 @@ class TransferPolicy:
         return self._method(file, storage_here=self.stored_here)
 
     def _method(self, file: str, *, storage_here: bool) -> TransferMethod:
-        storage = storage_object(file)
-        # Snakemake makes its own copy of a source there
-        copied = (getattr(file, "flags", None) or {}).get("sourcecache_entry")
-        if copied or (storage is not None and not storage.retrieve):
-            return TransferMethod.NONE
-        if storage is not None and not storage_here:
-            return TransferMethod.STORAGE
+        flags = getattr(file, "flags", None)
+        # most files have no flag, so they are not in storage either
+        if flags is None or flags:
+            storage = storage_object(file)
+            # Snakemake makes its own copy of a source there
+            copied = flags and flags.get("sourcecache_entry")
+            if copied or (storage is not None and not storage.retrieve):
+                return TransferMethod.NONE
+            if storage is not None and not storage_here:
+                return TransferMethod.STORAGE
         if not str(file).startswith("/"):
             return TransferMethod.TRAVELS
         return (

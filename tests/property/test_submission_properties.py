@@ -1,16 +1,24 @@
 """For any unsent jobs and any room, the room is used up and shared."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snakemake_executor_plugin_osgpilot.jobs.state.bundling import Bundler, Kind
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
+from snakemake_executor_plugin_osgpilot.jobs.state.priorities import JobPriorities
 from snakemake_executor_plugin_osgpilot.jobs.state.start_failures import (
     CALM_MAX,
     EXCEPTIONS_MAX,
     WINDOW_S,
     StartFailureLimiter,
 )
-from snakemake_executor_plugin_osgpilot.jobs.state.submission import shares, without
+from snakemake_executor_plugin_osgpilot.jobs.state.submission import SubmitQueue, shares
+from snakemake_executor_plugin_osgpilot.jobs.state.table import JobTable
+from snakemake_executor_plugin_osgpilot.model.job_order import Outlook
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.model.runtime_by_size import RuntimesBySize
 
 REQUESTS = [Request(JobClass(Shape(cores, 500))) for cores in range(1, 5)]
 NUMBERS = st.lists(st.integers(0, 30), min_size=4, max_size=4)
@@ -18,23 +26,52 @@ NUMBERS = st.lists(st.integers(0, 30), min_size=4, max_size=4)
 
 @given(NUMBERS, NUMBERS, st.integers(0, 150))
 def test_room_is_used_up_and_shared(unsent_numbers, queued_numbers, room):
-    unsent = {
-        request: [f"{request.job_class.shape.cores}-{n}" for n in range(count)]
-        for request, count in zip(REQUESTS, unsent_numbers, strict=True)
-        if count
-    }
+    unsent = dict(zip(map(Kind, REQUESTS), unsent_numbers, strict=True))
     queued = dict(zip(REQUESTS, queued_numbers, strict=True))
     taken = shares(unsent, queued, room)
-    keys = [key for each in unsent.values() for key in each]
 
-    assert sum(map(len, taken.values())) == min(room, len(keys))
-    assert all(unsent[request][: len(each)] == each for request, each in taken.items())
-    rest = without(keys, taken)
-    assert sorted(rest + [key for each in taken.values() for key in each]) == sorted(keys)
-    for request, each in taken.items():
-        there = queued[request] + len(each)
-        held_back = [r for r in unsent if len(taken.get(r, [])) < len(unsent[r])]
-        assert all(queued[r] + len(taken.get(r, [])) >= there - 1 for r in held_back)
+    assert sum(taken.values()) == min(room, sum(unsent.values()))
+    assert all(0 < count <= unsent[kind] for kind, count in taken.items())
+    for kind, count in taken.items():
+        there = queued[kind.request] + count
+        held_back = [other for other in unsent if taken.get(other, 0) < unsent[other]]
+        assert all(queued[k.request] + taken.get(k, 0) >= there - 1 for k in held_back)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(REQUESTS), st.sampled_from("ab"), st.booleans(), st.floats(0, 9)),
+        max_size=60,
+    ),
+    st.integers(1, 70),
+    st.integers(0, 9),
+)
+def test_each_job_is_taken_once_and_only_jobs_of_one_kind_together(jobs, room, fails):
+    table = JobTable()
+    priorities = JobPriorities(table, REQUESTS[-1].job_class.shape, RuntimesBySize())
+    queue = SubmitQueue(table, Bundler(table, Shape(4, 9999), all_now=True), priorities)
+    queue.add(
+        table.put(Job(f"{n:02}", rule, request, bundle_s=60.0 * short, outlook=Outlook(after_s)))
+        for n, (request, rule, short, after_s) in enumerate(jobs)
+    )
+    for job in list(table)[:: fails or 99]:
+        table.put(replace(job, state=JobState.REMOVED))
+    good = {job.key for job in table if job.state is JobState.PREPARED}
+    for rule in "ab":
+        # jobs that took no time: it is known that all are short
+        table.rules[rule].done = 1
+    taken: list[str] = []
+    for _ in range(len(jobs) + 1):
+        batches = queue.take(room, 0.0)
+        for kind, parts in batches:
+            own = [table[key] for keys in parts for key in keys]
+            assert all(job.request == kind.request for job in own)
+            assert all(job.rule == kind.rule for job in own if kind.bundle_s)
+            assert kind.bundle_s or all(len(keys) == 1 for keys in parts)
+            taken += [job.key for job in own]
+        assert sum(len(keys) for _, parts in batches for keys in parts) <= room
+    assert sorted(taken) == sorted(good)
+    assert not len(queue)
 
 
 @given(st.lists(st.tuples(st.floats(0, 5000), st.booleans()), max_size=80))

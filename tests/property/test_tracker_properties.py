@@ -73,7 +73,8 @@ class AnyEvents(RuleBasedStateMachine):
 
     @rule(arrives=st.booleans(), answered=st.booleans())
     def send_unreliably(self, arrives, answered):
-        for keys in self.tracker.take_unsent().values():
+        for _, jobs in self.tracker.take_unsent():
+            keys = [key for own in jobs for key in own]
             self.clusters += 1
             ids = {key: f"{self.clusters}.{n}" for n, key in enumerate(keys)}
             assert not set(keys) & set(self.queued.values()), "a twin"

@@ -1,4 +1,4 @@
-"""Decide which waiting jobs of one rule and request are submitted now, and in which bundles.
+"""Decide how many unsent jobs are submitted now, and in which bundles.
 
 A bundle takes `target_s` at most, as far as is known, and less towards the end (guided
 self-scheduling), so that all slots finish at about the same time. No more bundles are submitted
@@ -9,8 +9,14 @@ run alone: an earlier one may have had other data.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...model.resources import Request, Shape
+from .job import Job
+from .table import JobTable
 
 TARGET_S = 60.0
 """The time that a bundle should take, unless the user says another: its results come back then."""
@@ -70,33 +76,103 @@ def size(waiting: int, expected_s: float, slots: int, target_s: float) -> int:
     return min(waiting, max(1, int(min(share, most))))
 
 
-def split(
-    keys: Sequence[str], past: Past, slots: int, target_s: float, *, all_now: bool = False
-) -> list[tuple[str, ...]]:
-    """Return the jobs to submit now, each by itself or as a bundle; the other ones wait.
+def sizes(
+    waiting: int, past: Past, slots: int, target_s: float, room: int, *, all_now: bool = False
+) -> list[int]:
+    """Return the sizes of the bundles to submit now, 1 for a job by itself; the other jobs wait.
 
-    `slots` is how many jobs can run at a time. With `all_now`, none waits.
+    `slots` is how many jobs can run at a time, `room` how many may be submitted. With `all_now`,
+    none waits.
     """
     expected_s = past.expected_s(target_s)
     if expected_s is None:
-        return [(key,) for key in keys[: len(keys) if all_now else _teachers(keys, past, slots)]]
+        return [1] * min(room, waiting if all_now else _teachers(waiting, past, slots))
     if 2 * expected_s > target_s:
-        return [(key,) for key in keys]
-    parts: list[tuple[str, ...]] = []
+        return [1] * min(room, waiting)
     # the last ones do not wait here: a slot that finds no job is given up, and matched again later
-    is_end = len(keys) * expected_s <= LEAST_S * slots
-    at, room = 0, math.inf if all_now or is_end else slots - past.idle
-    while at < len(keys) and len(parts) < room:
-        number = size(len(keys) - at, expected_s, slots, target_s)
-        parts.append(tuple(keys[at : at + number]))
-        at += number
-    return parts
+    is_end = waiting * expected_s <= LEAST_S * slots
+    bundles = math.inf if all_now or is_end else _missing(past.idle, slots)
+    found: list[int] = []
+    while waiting and room and len(found) < bundles:
+        number = min(room, size(waiting, expected_s, slots, target_s))
+        found.append(number)
+        waiting -= number
+        room -= number
+    return found
 
 
-def _teachers(keys: Sequence[str], past: Past, slots: int) -> int:
+def _missing(idle: int, slots: int) -> int:
+    """Return how many bundles to add to the idle ones: several at a time, as each submission takes
+    a request.
+    """
+    return slots - idle if 2 * idle <= slots else 0
+
+
+def _teachers(waiting: int, past: Past, slots: int) -> int:
     """Return how many jobs of a rule of which nothing is known are submitted."""
-    if len(keys) <= slots:
-        return len(keys)
+    if waiting <= slots:
+        return waiting
     if past.idle or past.started_s < TEACHING_S:
         return max(0, slots - past.idle - past.running)
     return slots
+
+
+class Kind(NamedTuple):
+    """Unsent jobs of one request; of those that may be in one bundle, also the rule, and the time
+    `bundle_s` that it should take.
+    """
+
+    request: Request
+    rule: str = ""
+    bundle_s: float = 0.0
+
+
+class Bundler:
+    """Decides from the jobs in `table` and the `shapes` of the pilots that there are; before there
+    is any, `largest` stands for one.
+
+    Nothing is remembered from one decision to the next.
+    """
+
+    def __init__(self, table: JobTable, largest: Shape, *, all_now: bool = False) -> None:
+        self._table, self._largest, self._all_now = table, largest, all_now
+        self.shapes: tuple[Shape, ...] = ()
+
+    def kind_of(self, job: Job) -> Kind:
+        """Return the kind of an unsent job. One that failed on a pilot goes by itself."""
+        if job.bundle_s and job.identity not in self._table.failed_on:
+            return Kind(job.request, job.rule, job.bundle_s)
+        return Kind(job.request)
+
+    def sizes(self, unsent: Mapping[Kind, int], room: int, now_s: float) -> dict[Kind, list[int]]:
+        """Return the sizes of the bundles to submit now by kind of job, as if each kind had all of
+        `room`.
+        """
+        executing: defaultdict[str, list[Job]] = defaultdict(list)
+        if any(kind.bundle_s for kind in unsent):
+            for job in self._table.executing.values():
+                executing[job.rule].append(job)
+        return {
+            kind: self._sizes(kind, count, room, self._past(kind, executing[kind.rule], now_s))
+            if kind.bundle_s
+            else [1] * min(room, count)
+            for kind, count in unsent.items()
+        }
+
+    def _sizes(self, kind: Kind, count: int, room: int, past: Past) -> list[int]:
+        shape = kind.request.job_class.shape
+        slots = sum(pilot.holds(shape) for pilot in self.shapes) or self._largest.holds(shape)
+        return sizes(count, past, max(1, slots), kind.bundle_s, room, all_now=self._all_now)
+
+    def _past(self, kind: Kind, executing: Iterable[Job], now_s: float) -> Past:
+        """Return what is known by now of the rule of these jobs."""
+        sums = self._table.rules[kind.rule]
+        spent_s, running = sums.past_core_s / kind.request.job_class.shape.cores, 0
+        for job in executing:
+            age_s = max(0.0, now_s - (job.started_s or now_s))
+            # one in a bundle has taken part of that only, or it is long
+            spent_s += max(0.0, age_s - kind.bundle_s) if job.is_bundled else age_s
+            running += not job.is_bundled
+        since_s = now_s - self._table.rule_started_s.get(kind.rule, -math.inf)
+        idle = self._table.idle[kind.rule]
+        return Past(sums.done + sums.failed, spent_s, running, idle, since_s)

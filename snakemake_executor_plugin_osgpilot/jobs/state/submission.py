@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
 
-from ...model.resources import UNBOUNDED, Request
-from .job import JobState
+from ...model.resources import Request
+from .bundling import Bundler, Kind
+from .job import Job, JobState
+from .priorities import JobPriorities
 from .table import JobTable
 
 QUEUED_MAX = 10_000
@@ -21,56 +24,88 @@ MAX_JOBS_PER_SUBMISSION) and does nothing else meanwhile."""
 STEP = 20
 """Jobs that had no room are submitted when this fraction of the queue is free, not one by one."""
 
+SORTED_MAX = 10_000
+"""The most urgent jobs are found among so many of the oldest."""
+
 ASK_AGAIN_S = 60.0
 """An access point that was full is asked for more room after this time."""
 
 
-class SubmitQueue:
-    """Keys of jobs: `unsent` are to be submitted, of those `in_doubt` the outcome is unknown.
+class Batch(NamedTuple):
+    """Jobs of one kind to submit now; the keys in each job of HTCondor."""
 
-    `apart` is True if jobs to submit are to be spread, see `balance.apart`. `paused_there` and
-    `apart_there` are the settings of all jobs in the access point's queue, None if unknown.
+    kind: Kind
+    jobs: list[tuple[str, ...]]
+
+
+class SubmitQueue:
+    """Keys of the jobs to submit, by kind and in the order in which they came.
+
+    Of those `in_doubt` the outcome of the submission is unknown. `apart` is True if jobs to submit
+    are to be spread, see `balance.apart`; `apart_there` is the setting of all jobs in the access
+    point's queue, None if unknown.
     """
 
-    def __init__(self, table: JobTable) -> None:
-        self._table = table
-        self.unsent: list[str] = []
-        self.in_doubt: list[str] = []
+    def __init__(self, table: JobTable, bundler: Bundler, priorities: JobPriorities) -> None:
+        self._table, self._bundler, self._priorities = table, bundler, priorities
+        self._unsent: dict[Kind, list[str]] = {}
+        self.in_doubt: dict[str, None] = {}
         self.apart = False
-        self.paused_there: bool | None = False
         self.apart_there: bool | None = False
 
-    def forget_settings(self) -> None:
-        """Record that jobs in the queue may have any settings."""
-        self.paused_there = self.apart_there = None
+    def __len__(self) -> int:
+        return sum(map(len, self._unsent.values()))
 
-    def take(self, room: int = UNBOUNDED) -> dict[Request, list[str]]:
-        """Take up to `room` jobs off the list; return their keys by request."""
-        kinds: defaultdict[Request, list[str]] = defaultdict(list)
-        unsent = [key for key in self.unsent if self._is_prepared(key)]
-        for key in unsent:
-            kinds[self._table[key].request].append(key)
-        taken = shares(kinds, self._table.queued, room)
-        self.unsent = without(unsent, taken)
-        return taken
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Append jobs."""
+        for job in jobs:
+            self._unsent.setdefault(self._bundler.kind_of(job), []).append(job.key)
 
-    def put_first(self, keys: Iterable[str]) -> None:
-        """Put jobs that were taken, and wait for now, before the others."""
-        self.unsent[:0] = keys
+    def take(self, room: int, now_s: float) -> list[Batch]:
+        """Take the jobs off the list that are to be submitted now, `room` of them at most."""
+        numbers = {kind: len(keys) for kind, keys in self._unsent.items()}
+        sizes = self._bundler.sizes(numbers, room, now_s)
+        wanted = {kind: sum(own) for kind, own in sizes.items()}
+        counts = shares(wanted, self._table.queued, room)
+        batches = [self._batch(kind, count, sizes[kind]) for kind, count in counts.items()]
+        for batch in batches:
+            self._drop(batch)
+        return batches
+
+    def _batch(self, kind: Kind, count: int, sizes: Iterable[int]) -> Batch:
+        """Return up to `count` jobs of a kind: the oldest, or for bundles the most urgent."""
+        unsent: Iterable[str] = filter(self._is_prepared, self._unsent[kind])
+        if kind.bundle_s:
+            unsent = sorted(islice(unsent, max(count, SORTED_MAX)), key=self._rank)
+        return Batch(kind, cut(islice(unsent, count), sizes))
+
+    def _drop(self, batch: Batch) -> None:
+        """Remove jobs that are submitted now, and those that failed meanwhile."""
+        taken = {key for keys in batch.jobs for key in keys}
+        left = [
+            key for key in self._unsent[batch.kind] if key not in taken and self._is_prepared(key)
+        ]
+        self._unsent[batch.kind] = left
+        if not left:
+            del self._unsent[batch.kind]
+
+    def _rank(self, key: str) -> int:
+        return -self._priorities.of(self._table[key])
 
     def sending(self, keys: Iterable[str]) -> list[str]:
         """Return those of these jobs that are still to be submitted, and mark them in doubt."""
         now = [key for key in keys if self._is_prepared(key)]
-        self.in_doubt += now
+        self.in_doubt |= dict.fromkeys(now)
         return now
 
-    def answered(self, keys: Container[str]) -> None:
+    def answered(self, keys: Iterable[str]) -> None:
         """Record that the outcome for these jobs is known."""
-        self.in_doubt = [key for key in self.in_doubt if key not in keys]
+        for key in keys:
+            self.in_doubt.pop(key, None)
 
     def clear(self) -> None:
         """Drop all jobs."""
-        self.unsent.clear()
+        self._unsent.clear()
         self.in_doubt.clear()
 
     def _is_prepared(self, key: str) -> bool:
@@ -111,13 +146,10 @@ class SubmissionThrottle:
             )
         return room if room >= max(1, most // STEP) else 0
 
-    def batches(self, taken: Mapping[Request, list[str]]) -> list[tuple[Request, list[str]]]:
+    def batches(self, keys: Sequence[str]) -> list[Sequence[str]]:
         """Split jobs into submissions."""
-        return [
-            (request, keys[start : start + self.batch_max])
-            for request, keys in taken.items()
-            for start in range(0, len(keys), self.batch_max)
-        ]
+        starts = range(0, len(keys), self.batch_max)
+        return [keys[start : start + self.batch_max] for start in starts]
 
     def sent(self, unsent: int) -> None:
         """Record that jobs were submitted and `unsent` are left."""
@@ -152,35 +184,33 @@ class SubmissionThrottle:
             self._full_at = None
 
 
-def shares(
-    unsent: Mapping[Request, list[str]], queued: Mapping[Request, int], room: int
-) -> dict[Request, list[str]]:
-    """Return the keys of `unsent` to submit into `room`; of each request the oldest.
+def shares(unsent: Mapping[Kind, int], queued: Mapping[Request, int], room: int) -> dict[Kind, int]:
+    """Return how many of the `unsent` jobs of each kind to submit into `room`.
 
-    The requests with the fewest jobs in the queue come first, up to an equal number of each: jobs
-    that no pilot fits must not keep out those that would run.
+    The kinds whose requests have the fewest jobs in the queue come first, up to an equal number of
+    each: jobs that no pilot fits must not keep out those that would run.
     """
-    if sum(map(len, unsent.values())) <= room:
-        return dict(unsent)
+    if sum(unsent.values()) <= room:
+        return {kind: count for kind, count in unsent.items() if count}
 
-    def up_to(level: int) -> dict[Request, int]:
+    def up_to(level: int) -> dict[Kind, int]:
         return {
-            request: min(len(keys), max(0, level - queued.get(request, 0)))
-            for request, keys in unsent.items()
+            kind: min(count, max(0, level - queued.get(kind.request, 0)))
+            for kind, count in unsent.items()
         }
 
-    highest = max(queued.get(request, 0) + len(keys) for request, keys in unsent.items())
+    highest = max(queued.get(kind.request, 0) + count for kind, count in unsent.items())
     level = bisect_right(range(1, highest + 1), room, key=lambda at: sum(up_to(at).values()))
     counts = up_to(level)
     left = room - sum(counts.values())
-    for request, count in up_to(level + 1).items():
-        extra = min(left, count - counts[request])
-        counts[request] += extra
+    for kind, count in up_to(level + 1).items():
+        extra = min(left, count - counts[kind])
+        counts[kind] += extra
         left -= extra
-    return {request: unsent[request][:count] for request, count in counts.items() if count}
+    return {kind: count for kind, count in counts.items() if count}
 
 
-def without(unsent: Iterable[str], taken: Mapping[Request, list[str]]) -> list[str]:
-    """Return the keys of `unsent` that were not taken, in their order."""
-    gone = {key for keys in taken.values() for key in keys}
-    return [key for key in unsent if key not in gone]
+def cut(keys: Iterable[str], sizes: Iterable[int]) -> list[tuple[str, ...]]:
+    """Return the keys in parts of these sizes, as far as there are any."""
+    rest = iter(keys)
+    return [part for size in sizes if (part := tuple(islice(rest, size)))]

@@ -6,25 +6,26 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import replace
-from itertools import islice
 
 from ...model import memory_balance as balance
-from ...model.resources import UNBOUNDED, JobClass, Request, Shape
+from ...model.resources import UNBOUNDED, JobClass, Shape
 from ...model.runtime_by_size import RuntimesBySize
-from . import bundling, hold_policy
+from . import hold_policy
 from .avoidance import Place, kept_off
 from .black_holes import black_holes
 from .bundles import interrupts
+from .bundling import Bundler
 from .events import Event, EventKind, ImageSent
 from .job import Job, JobState, apply_event
 from .job_ids import htcondor_id
+from .job_starts import JobStarts
 from .lost_pilots import CutOff, LostPilots
 from .pilot_failures import PilotStartFailures
 from .priorities import JobPriorities
 from .recovery import Past
 from .release_schedule import ReleaseSchedule
-from .start_failures import StartFailureLimiter
-from .submission import SubmitQueue
+from .shared_transfers import SharedTransfers
+from .submission import Batch, SubmitQueue
 from .table import QUEUED, JobTable, RuleSums
 from .view import View
 
@@ -37,42 +38,40 @@ class JobTracker:
     that it was made; until then it stays due.
 
     `largest` is the shape of the biggest pilot, `priorities` order the queue. `suspects` are pilots
-    that ruin jobs, with the reason. Internally, `_removals` are failed jobs and `_withdrawals` jobs
+    that ruin jobs, with the reason. `starts` decides if jobs may start, `bundler` which of them
+    go in one bundle. Internally, `_removals` are failed jobs and `_withdrawals` jobs
     to resubmit, keys by job id, until the access point has removed them (without a key: of a
     previous session).
     `_rematching` are ids of jobs that are on a temporary hold, `_machines` pilots by HTCondor's
-    name for them, `_trial` ids of jobs that may start although the limiter is on. `_keys_in` has
-    the keys of the jobs in each bundle, and of the first one in each cluster, `_apart` those that
-    left one. `shapes` are those of the pilots that there are.
+    name for them. `_keys_in` has the keys of the jobs in each bundle, and of the first one in each
+    cluster, `_apart` those that left one.
     """
 
-    def __init__(self, largest: Shape, runtimes: RuntimesBySize | None = None) -> None:
+    def __init__(
+        self, largest: Shape, runtimes: RuntimesBySize | None = None, *, all_now: bool = False
+    ) -> None:
         self.largest = largest
         self.suspects: dict[str, str] = {}
         self._table = JobTable()
         self.priorities = JobPriorities(self._table, largest, runtimes or RuntimesBySize())
-        self._submit_queue = SubmitQueue(self._table)
+        self.bundler = Bundler(self._table, largest, all_now=all_now)
+        self._submit_queue = SubmitQueue(self._table, self.bundler, self.priorities)
         self._release_schedule = ReleaseSchedule(self._table)
         self._lost_pilots = LostPilots()
         self._start_failures = PilotStartFailures()
-        self._limiter = StartFailureLimiter()
+        self.starts = JobStarts()
         self._ended: dict[str, Job] = {}
-        self._messages: list[str] = []
         self._notices: Counter[str] = Counter()
         self._removals: dict[str, str] = {}
         self._withdrawals: dict[str, str] = {}
         self._rematching: set[str] = set()
         self._key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
-        self._images_sent: list[tuple[str, float]] = []
-        self._arrivals: Counter[str] = Counter()
+        self._transfers = SharedTransfers()
         self._machines: dict[str, str] = {}
         self._keys_in: defaultdict[str, list[str]] = defaultdict(list)
         self._apart: set[str] = set()
-        self.shapes: tuple[Shape, ...] = ()
         self._now_s = 0.0
-        self._trial: set[str] = set()
-        self._trial_due = self._repeat_pause = False
 
     # --- read ---
 
@@ -158,11 +157,11 @@ class JobTracker:
             served=dict(table.served),
             runtimes_s=runtimes_s,
             suspects=dict(self.suspects),
-            starts_paused=self._limiter.reason,
+            starts_paused=self.starts.reason,
             ours=self._key_by_id,
             started=dict(table.started),
             rules={rule: replace(sums) for rule, sums in table.rules.items()},
-            on_trial=bool(self._trial),
+            on_trial=self.starts.on_trial,
         )
 
     def take_ended(self) -> dict[str, Job]:
@@ -172,7 +171,7 @@ class JobTracker:
 
     def take_notices(self) -> list[str]:
         """Return the messages for the user since the last call, equal ones of jobs counted."""
-        messages, self._messages = self._messages, []
+        messages, self.starts.notices = self.starts.notices, []
         notices, self._notices = self._notices, Counter()
         return messages + [f"{count} job(s) of rule {text}" for text, count in notices.items()]
 
@@ -185,83 +184,30 @@ class JobTracker:
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Register new jobs."""
-        self._submit_queue.unsent += [self._table.put(job).key for job in jobs]
+        self._submit_queue.add(self._table.put(job) for job in jobs)
 
     @property
     def unsent(self) -> int:
         """The number of jobs that are not submitted yet."""
-        return len(self._submit_queue.unsent)
+        return len(self._submit_queue)
 
     @property
     def sendable(self) -> int:
-        """The number of jobs to submit now: none while starts are suspended."""
-        return 0 if self._limiter.on else self.unsent
+        """The number of jobs that may be submitted now: none while starts are suspended."""
+        return 0 if self.starts.suspended else self.unsent
 
     @property
     def in_doubt(self) -> bool:
         """True if the outcome of a submission is unknown."""
         return bool(self._submit_queue.in_doubt)
 
-    def take_unsent(self, room: int = UNBOUNDED) -> dict[Request, list[str]]:
-        """Return the keys of up to `room` jobs to submit, by request, and take them off the list of
-        unsent jobs.
-        """
-        return self._submit_queue.take(room)
-
-    def split(
-        self, request: Request, keys: Iterable[str], *, all_now: bool
-    ) -> tuple[list[tuple[str, ...]], list[str]]:
-        """Return these jobs of one request each by itself or in bundles, to be submitted now, and
-        those that wait for now, in the order in which they should start.
-        """
-        parts: list[tuple[str, ...]] = []
-        by_rule: defaultdict[tuple[str, float], list[str]] = defaultdict(list)
-        for key in keys:
-            job = self._table[key]
-            if job.bundle_s and job.identity not in self._table.failed_on:
-                by_rule[job.rule, job.bundle_s].append(key)
-            else:
-                parts.append((key,))
-        later: list[str] = []
-        slots = sum(shape.holds(request.job_class.shape) for shape in self.shapes)
-        slots = max(1, slots or self.largest.holds(request.job_class.shape))
-        for (rule, target_s), own in by_rule.items():
-            own.sort(key=lambda key: -self.priorities.of(self._table[key]))
-            past = self._past(rule, request.job_class.shape.cores, target_s)
-            now = bundling.split(own, past, slots, target_s, all_now=all_now)
-            parts += now
-            later += own[sum(map(len, now)) :]
-        return parts, later
-
-    def _past(self, rule: str, cores: int, target_s: float) -> bundling.Past:
-        """Return what is known of the jobs of a rule now."""
-        spent_s, running = self._table.rules[rule].past_core_s / cores, 0
-        for job in self._table.executing.values():
-            if job.rule == rule:
-                age_s = max(0.0, self._now_s - (job.started_s or self._now_s))
-                # one in a bundle has taken part of that only, or it is long
-                spent_s += max(0.0, age_s - target_s) if job.is_bundled else age_s
-                running += not job.is_bundled
-        since_s = self._now_s - self._table.rule_started_s.get(rule, float("-inf"))
-        idle = self._table.idle[rule]
-        return bundling.Past(self.ended(rule), spent_s, running, idle, since_s)
-
-    def idle(self, rule: str) -> int:
-        """Return how many jobs of HTCondor of a rule wait in the queue."""
-        return self._table.idle[rule]
-
-    def ended(self, rule: str) -> int:
-        """Return how many jobs of a rule ended by themselves in this run."""
-        sums = self._table.rules[rule]
-        return sums.done + sums.failed
-
-    def put_first(self, keys: Iterable[str]) -> None:
-        """Return jobs that wait for now to the list of unsent jobs."""
-        self._submit_queue.put_first(keys)
+    def take_unsent(self, room: int = UNBOUNDED) -> list[Batch]:
+        """Take the jobs off the list of unsent ones that are to be submitted now, up to `room`."""
+        return self._submit_queue.take(room, self._now_s)
 
     def put_back(self, keys: Iterable[str]) -> None:
         """Return jobs that were taken and not tried to the list of unsent jobs."""
-        self._submit_queue.unsent += keys
+        self._submit_queue.add(self._table[key] for key in keys)
 
     def begin_submission(self, keys: Iterable[str]) -> list[Job]:
         """Return those of these jobs that are still to be submitted; their outcome is unknown until
@@ -307,7 +253,7 @@ class JobTracker:
 
     def settle(self, found: Mapping[str, str]) -> None:
         """Resolve unknown outcomes of submissions by the jobs `found` in the queue."""
-        doubtful, self._submit_queue.in_doubt = self._submit_queue.in_doubt, []
+        doubtful, self._submit_queue.in_doubt = self._submit_queue.in_doubt, {}
         self.submitted({key: found[key] for key in doubtful if key in found})
         self._resend_or_report(key for key in doubtful if key not in found)
 
@@ -335,9 +281,14 @@ class JobTracker:
     def follow(self, jobs: Collection[Job]) -> None:
         """Register jobs that a previous session submitted."""
         if jobs:
-            self._submit_queue.forget_settings()
+            self.forget_settings()
         for job in jobs:
             self._note_id(self._table.put(job).job_id, job.key)
+
+    def forget_settings(self) -> None:
+        """Record that jobs in the queue may have any settings."""
+        self._submit_queue.apart_there = None
+        self.starts.forget_pause()
 
     def remove_orphans(self, job_ids: Iterable[str]) -> None:
         """Have jobs of a previous session removed that are of no use."""
@@ -431,28 +382,15 @@ class JobTracker:
 
     def image_sent(self, job_id: str, at_s: float) -> None:
         """Record that a pilot has got what jobs share; `job_id` has their cluster."""
-        self._images_sent.append((job_id, at_s))
+        self._transfers.add(job_id, at_s)
 
     def take_images_sent(self) -> list[ImageSent]:
-        """Return the transfers of images and inputs that jobs share, since the last call.
+        """Return the transfers of images and inputs that jobs share, since the last call."""
+        return self._transfers.take(self._first_in)
 
-        The log does not say which of them arrived. HTCondor sends all that a pilot lacks of those
-        of a job, in their order, so they are taken to arrive in turns.
-        """
-        taken, self._images_sent = self._images_sent, []
-        found = []
-        for process, at_s in taken:
-            cluster = process.partition(".")[0]
-            keys = self._keys_in.get(cluster)
-            if not keys:
-                # the answer to the submission is still to come
-                self._images_sent.append((process, at_s))
-            else:
-                arrived = _shared_by(self._table[keys[0]])
-                this = arrived[self._arrivals[cluster] % len(arrived)]
-                self._arrivals[cluster] += 1
-                found.append(ImageSent(process, at_s, *this))
-        return found
+    def _first_in(self, cluster: str) -> Job | None:
+        keys = self._keys_in.get(cluster)
+        return self._table[keys[0]] if keys else None
 
     def _record_start(self, job_id: str, event: Event) -> None:
         """Record whether a job started on its pilot or failed to."""
@@ -468,13 +406,9 @@ class JobTracker:
             if event.machine:
                 self._machines[event.machine] = event.pilot
             self._start_failures.started(event.pilot)
-            if job_id in self._trial:
-                self._trial.discard(job_id)
-                self._limiter = self._limiter if self._trial else self._limiter.after_trial()
+            self.starts.started(job_id)
         if event.failed_start:
-            self._limiter = self._limiter.after_failure(event.at_s)
-            self._repeat_pause |= job_id in self._trial
-            self._trial.discard(job_id)
+            self.starts.failed(job_id, event.at_s)
         if event.failed_there and (pilot := self._machines.get(event.place, "")):
             self._start_failures.failed(pilot, event.at_s)
 
@@ -513,13 +447,10 @@ class JobTracker:
             lost.keep_off(bad)
         there = (JobState.WAITING, JobState.RUNNING)
         lost.cut_off = {k: each for k, each in lost.cut_off.items() if self.is_in(each[1], *there)}
-        self._limiter = self._limiter.at(now_s)
-        on = self._limiter.on
-        self._trial = {i for i in self._trial if on and self.is_in(i, JobState.WAITING)}
-        if not self._trial and (number := self._limiter.trial_size(now_s)):
-            waiting = (i for i in self._key_by_id if self.is_in(i, JobState.WAITING))
-            self._trial = set(islice(waiting, number))
-            self._trial_due = bool(self._trial)
+        self.starts.update(now_s, filter(self._is_waiting, self._key_by_id), self._is_waiting)
+
+    def _is_waiting(self, job_id: str) -> bool:
+        return self.is_in(job_id, JobState.WAITING)
 
     def requeue_lost(self, now_s: float) -> None:
         """Resubmit jobs whose pilot ended a while ago and that have had no event since."""
@@ -545,26 +476,6 @@ class JobTracker:
             self._requeue(self._table[key], now_s)
 
     # --- changes due at the access point ---
-
-    def pause_due(self) -> bool | None:
-        """Return True to pause the jobs in the queue, False to resume them, None for neither."""
-        on = self._limiter.on
-        return on if on is not self._submit_queue.paused_there or self._repeat_pause else None
-
-    def pause_done(self, paused: bool) -> None:
-        """Record that the jobs in the queue were paused or resumed."""
-        before = self._submit_queue.paused_there
-        self._submit_queue.paused_there, self._repeat_pause = paused, False
-        if paused is not before and (paused or before):
-            self._messages.append(self._limiter.reason or "jobs are started again")
-
-    def trial_due(self) -> list[str]:
-        """Return the ids of jobs to start although others are paused."""
-        return sorted(self._trial) if self._trial_due else []
-
-    def trial_done(self) -> None:
-        """Record that the trial jobs may start."""
-        self._trial_due = False
 
     def apart_due(self) -> bool | None:
         """Return how jobs in the queue are to be spread (see `apart`), None if they are.
@@ -654,7 +565,7 @@ class JobTracker:
         if hold_policy.exhausted(job) or hold_policy.fills_disks(ended, why):
             return False
         self._table.put(job)
-        self._submit_queue.unsent.append(key)
+        self._submit_queue.add([job])
         self.notify(job, f"{why} {job.failed_attempts[-1].place}; running it again")
         return True
 
@@ -750,17 +661,7 @@ class JobTracker:
             if self._table[key].over:
                 self._report_end(key)
             else:
-                self._submit_queue.unsent.append(key)
+                self._submit_queue.add([self._table[key]])
 
     def _report_end(self, key: str) -> None:
         self._ended[key] = self._table[key]
-
-
-def _shared_by(job: Job) -> list[tuple[str, int]]:
-    """Return what a job shares with others, in the order in which it is sent: its image, and the
-    sizes of its inputs.
-    """
-    request = job.request
-    by_each = request.transfer_image and request.common and request.container_image.endswith(".sif")
-    image = [(request.container_image, 0)] if by_each or not job.shared else []
-    return image + [("", each.size_bytes) for each in job.shared]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from doubles import FakeAccessPoint
-from queued import NOW_S, SMALL, job
+from queued import BIG, NOW_S, SMALL, job
 
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.bundles import Bundles, MemberEnd, text_of
@@ -288,7 +288,7 @@ def test_ends_of_an_earlier_session_are_known_again():
 def test_a_mistake_in_the_decision_loses_no_job(queue, ap, monkeypatch):
     queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(1))
     with monkeypatch.context() as broken:
-        place = "snakemake_executor_plugin_osgpilot.jobs.state.bundling.split"
+        place = "snakemake_executor_plugin_osgpilot.jobs.state.bundling.sizes"
         broken.setattr(place, lambda *given, **more: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             queue.send()
@@ -313,3 +313,23 @@ def test_jobs_follow_as_soon_as_one_has_shown_that_they_are_short(queue, ap):
     ap.tell("j00", EventKind.TERMINATED, at_s=NOW_S - 0.5, exit_status=0)
     queue.follow()
     assert queue.send() > 1, "although the other first one is still idle"
+
+
+def test_jobs_that_wait_to_be_bundled_take_no_room_of_others(ap):
+    queue = JobManager(ap, Shape(1, 500), queued_max=20)
+    queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(50))
+    queue.add(replace(job(f"k{n:02}", BIG), rule="other") for n in range(50))
+    queue.send()
+    sent = [key for each in ap.submissions for key in each.keys]
+    assert [key for key in sent if key < "k"] == ["j00"]
+    assert len(sent) == 20
+
+
+def test_jobs_that_go_on_waiting_are_not_looked_at(queue, monkeypatch):
+    queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(50))
+    assert queue.send() == 1
+    looked_at = []
+    table = "snakemake_executor_plugin_osgpilot.jobs.state.table.JobTable"
+    monkeypatch.setattr(f"{table}.__getitem__", lambda table, key: looked_at.append(key))
+    assert queue.send() == 0
+    assert not looked_at

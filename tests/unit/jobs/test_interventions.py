@@ -357,7 +357,7 @@ def all_due(queue, ap):
     queue.follow()
     queue.pilot_ended("p1", 2100.0, vanished=True)
     # as after a previous session
-    queue._tracker._submit_queue.forget_settings()
+    queue._tracker.forget_settings()
     queue.set_capacity(CapacityHistory({SMALL: (Span(0.0, NOW_S),)}, looked_s=NOW_S))
     return queue
 

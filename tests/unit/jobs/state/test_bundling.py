@@ -1,58 +1,68 @@
 """Short jobs are bundled once it is known that they are short; all others go by themselves."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import Place
 from snakemake_executor_plugin_osgpilot.jobs.state.bundling import (
     LEAST_S,
     MEMBERS_MAX,
     TARGET_S,
+    Bundler,
+    Kind,
     Past,
     size,
-    split,
+    sizes,
 )
+from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
+from snakemake_executor_plugin_osgpilot.jobs.state.table import JobTable
+from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 
-KEYS = [f"{n:06}" for n in range(400)]
+ROOM = 10_000
 HALF_A_SECOND = Past(ended=8, spent_s=4.0)
 
 
+def decided(waiting, past, slots, target_s=TARGET_S, room=ROOM, **more):
+    return sizes(waiting, past, slots, target_s, room, **more)
+
+
 def test_a_few_jobs_of_a_new_rule_go_first():
-    assert split(KEYS, Past(), 8, TARGET_S) == [(key,) for key in KEYS[:8]]
-    assert split(KEYS, Past(idle=8), 8, TARGET_S) == []
-    assert split(KEYS, Past(idle=4, running=4, started_s=0.1), 8, TARGET_S) == []
+    assert decided(400, Past(), 8) == [1] * 8
+    assert decided(400, Past(idle=8), 8) == []
+    assert decided(400, Past(idle=4, running=4, started_s=0.1), 8) == []
 
 
 def test_more_follow_if_the_first_ones_do_not_end_soon():
-    running = Past(running=8, spent_s=24.0, started_s=3.0)
-    assert split(KEYS, running, 8, TARGET_S) == [(key,) for key in KEYS[:8]]
+    assert decided(400, Past(running=8, spent_s=24.0, started_s=3.0), 8) == [1] * 8
 
 
 def test_more_follow_when_more_slots_have_come():
-    assert len(split(KEYS, Past(running=4, started_s=1.0), 16, TARGET_S)) == 12
+    assert len(decided(400, Past(running=4, started_s=1.0), 16)) == 12
 
 
 def test_jobs_that_run_for_long_show_that_their_rule_is_none_for_bundles():
     running = Past(running=8, spent_s=8 * TARGET_S / 2, started_s=TARGET_S / 2)
-    assert split(KEYS, running, 8, TARGET_S) == [(key,) for key in KEYS]
+    assert decided(400, running, 8) == [1] * 400
 
 
 def test_few_jobs_do_not_wait():
-    assert split(KEYS[:8], Past(), 8, TARGET_S) == [(key,) for key in KEYS[:8]]
+    assert decided(8, Past(), 8) == [1] * 8
 
 
 def test_short_jobs_are_bundled_as_many_as_there_is_work_for_every_slot():
-    parts = split(KEYS, HALF_A_SECOND, 8, TARGET_S)
-    assert len(parts) == 8
-    assert len(parts[0]) == 25, "half of what is left, for each of the slots"
-    assert [len(part) for part in parts] == sorted(map(len, parts), reverse=True)
+    found = decided(400, HALF_A_SECOND, 8)
+    assert len(found) == 8
+    assert found[0] == 25, "half of what is left, for each of the slots"
+    assert found == sorted(found, reverse=True)
 
 
-def test_bundles_that_wait_are_enough():
-    assert split(KEYS, Past(ended=8, spent_s=4.0, idle=8), 8, TARGET_S) == []
-    assert len(split(KEYS, Past(ended=8, spent_s=4.0, idle=5), 8, TARGET_S)) == 3
+def test_bundles_that_wait_are_enough_until_half_of_them_have_started():
+    for idle, added in ((8, 0), (5, 0), (4, 4), (0, 8)):
+        assert len(decided(400, Past(ended=8, spent_s=4.0, idle=idle), 8)) == added
 
 
 def test_jobs_that_still_run_count():
@@ -62,15 +72,13 @@ def test_jobs_that_still_run_count():
 
 
 def test_nothing_waits_for_a_process_that_may_leave():
-    assert split(KEYS, Past(), 8, TARGET_S, all_now=True) == [(key,) for key in KEYS]
-    parts = split(KEYS, HALF_A_SECOND, 8, TARGET_S, all_now=True)
-    assert [key for part in parts for key in part] == KEYS
+    assert decided(400, Past(), 8, all_now=True) == [1] * 400
+    assert sum(decided(400, HALF_A_SECOND, 8, all_now=True)) == 400
 
 
 @pytest.mark.parametrize("expected_s", [31.0, 3600.0, math.inf])
 def test_long_jobs_run_alone(expected_s):
-    past = Past(ended=1, spent_s=expected_s)
-    assert split(KEYS, past, 8, TARGET_S) == [(key,) for key in KEYS]
+    assert decided(400, Past(ended=1, spent_s=expected_s), 8) == [1] * 400
 
 
 @given(st.integers(1, 5000), st.floats(0, 1e4), st.integers(1, 10_000), st.floats(1, 3600))
@@ -86,23 +94,91 @@ def test_no_bundle_takes_longer_than_its_target_or_leaves_slots_idle(
 
 @given(
     st.integers(0, 300), st.integers(0, 50), st.floats(0, 500), st.integers(0, 50),
-    st.integers(0, 50), st.floats(0, 100), st.integers(1, 50),
+    st.integers(0, 50), st.floats(0, 100), st.integers(1, 50), st.integers(1, 400),
 )  # fmt: skip
-def test_parts_are_the_first_jobs_in_their_order(
-    count, ended, spent_s, running, idle, started_s, slots
+def test_jobs_are_submitted_within_the_room_and_none_waits_for_nothing(
+    waiting, ended, spent_s, running, idle, started_s, slots, room
 ):
-    keys = KEYS[:count]
-    parts = split(keys, Past(ended, spent_s, running, idle, started_s), slots, TARGET_S)
-    now = [key for part in parts for key in part]
-    assert now == keys[: len(now)]
-    assert now or not keys or idle or running or started_s < TARGET_S, "no job waits for nothing"
+    past = Past(ended, spent_s, running, idle, started_s)
+    found = sizes(waiting, past, slots, TARGET_S, room)
+    assert all(found)
+    assert sum(found) <= min(waiting, room)
+    assert found or not waiting or idle or running or started_s < TARGET_S
 
 
 def test_what_is_left_is_submitted_at_once_when_it_is_short():
     past = Past(ended=9, spent_s=9.0, idle=4)
-    assert len(KEYS) > 4 * LEAST_S
-    assert len(split(KEYS, past, 4, 60.0)) == 0
-    left = KEYS[-20:]
-    parts = split(left, past, 4, 60.0)
-    assert [key for part in parts for key in part] == left
-    assert len(parts) > 4
+    assert decided(int(4 * LEAST_S) + 1, past, 4) == []
+    found = decided(20, past, 4)
+    assert sum(found) == 20
+    assert len(found) > 4
+
+
+SHAPE = Shape(1, 500)
+
+
+@pytest.fixture
+def table():
+    return JobTable()
+
+
+def put(table, number, rule="map", **more):
+    for n in range(number):
+        key = f"{rule}{len(list(table))}-{n}"
+        table.put(Job(key, rule, Request(JobClass(SHAPE)), bundle_s=TARGET_S, **more))
+
+
+def test_jobs_of_a_rule_that_may_be_bundled_are_of_one_kind(table):
+    bundler = Bundler(table, SHAPE)
+    request = Request(JobClass(SHAPE))
+    of_rule = {rule: Job("a", rule, request, bundle_s=TARGET_S) for rule in ("map", "sort")}
+    kinds = {rule: bundler.kind_of(job) for rule, job in of_rule.items()}
+    assert kinds == {rule: Kind(request, rule, TARGET_S) for rule in of_rule}
+    assert bundler.kind_of(replace(of_rule["map"], key="b")) == kinds["map"]
+    alone = [replace(job, bundle_s=0.0) for job in of_rule.values()]
+    assert {bundler.kind_of(job) for job in alone} == {Kind(request)}
+
+
+def test_a_job_that_failed_on_a_pilot_is_bundled_no_more(table):
+    bundler = Bundler(table, SHAPE)
+    job = Job("a", "map", Request(JobClass(SHAPE)), identity="i", bundle_s=TARGET_S)
+    table.failed_at("i", Place("p1", "n1"))
+    assert bundler.kind_of(job) == Kind(job.request)
+
+
+def test_slots_are_those_of_the_pilots_there_are_or_of_one_before_the_first(table):
+    bundler = Bundler(table, Shape(3, 9999))
+    kind = Kind(Request(JobClass(SHAPE)), "map", TARGET_S)
+    assert bundler.sizes({kind: 400}, ROOM, 0.0) == {kind: [1] * 3}
+    bundler.shapes = (Shape(2, 9999), Shape(2, 9999))
+    assert bundler.sizes({kind: 400}, ROOM, 0.0) == {kind: [1] * 4}
+    bundler.shapes = ()
+    assert bundler.sizes({kind: 400}, ROOM, 0.0) == {kind: [1] * 3}
+
+
+def test_a_decision_follows_from_the_jobs_of_the_rule_as_they_are_now(table):
+    """Ended ones, idle ones and running ones, each of this rule and not of another."""
+    bundler = Bundler(table, Shape(4, 9999))
+    kind = Kind(Request(JobClass(SHAPE)), "map", TARGET_S)
+    put(table, 4, state=JobState.WAITING, job_id="1.0")
+    assert bundler.sizes({kind: 400}, ROOM, 10.0) == {kind: []}
+    other = kind._replace(rule="sort")
+    assert bundler.sizes({other: 400}, ROOM, 10.0) == {other: [1] * 4}
+    for job in list(table):
+        ended = replace(job, state=JobState.ENDED, exit_status=0, busy_s=1.0)
+        table.put(ended)
+    found = bundler.sizes({kind: 400, other: 400}, ROOM, 10.0)
+    assert max(found[kind]) > 1
+    assert found[other] == [1] * 4
+    running = {"state": JobState.RUNNING, "started_s": 1.0, "pilot": "p1"}
+    put(table, 1, job_id="2.0", **running)
+    assert set(bundler.sizes({kind: 400}, ROOM, 200.0)[kind]) == {1}, "one has run for 200 s"
+
+
+def test_the_lead_of_a_bundle_counts_with_what_is_beyond_its_target(table):
+    bundler = Bundler(table, Shape(4, 9999))
+    kind = Kind(Request(JobClass(SHAPE)), "map", TARGET_S)
+    put(table, 1, state=JobState.ENDED, exit_status=0, busy_s=1.0)
+    put(table, 1, state=JobState.RUNNING, started_s=1.0, pilot="p1", job_id="2.0/0")
+    assert max(bundler.sizes({kind: 400}, ROOM, 50.0)[kind]) > 1
+    assert set(bundler.sizes({kind: 400}, ROOM, 100.0)[kind]) == {1}
