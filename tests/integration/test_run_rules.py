@@ -221,7 +221,7 @@ def expected(tmp_path_factory):
 
 
 def images() -> list[Path]:
-    return sorted((Path.home() / ".cache/osgpilot/environments").iterdir())
+    return sorted((Path.home() / ".cache/osgpilot/environments").glob("python-*.sif"))
 
 
 def test_bodies_run_as_locally_in_the_environment_that_is_sent_once(workflow: Workflow, expected):
@@ -242,12 +242,12 @@ def test_bodies_run_as_locally_in_the_environment_that_is_sent_once(workflow: Wo
     assert log.count("Started transferring common files") == len(pilots) < len(many)
     assert max(ad["BytesRecvd"] for ad in many) < 1_000_000
 
-    made = [each for each in images() if each.suffix == ".sif"]
+    made = images()
     (workflow.folder / "out.txt").unlink()
     assert workflow.run() == 0, workflow.said
     assert "packing the Python environment" not in workflow.said
     assert (workflow.folder / "out.txt").read_bytes() == expected["out.txt"]
-    assert [each for each in images() if each.suffix == ".sif"] == made
+    assert images() == made
 
 
 def test_a_failing_body_says_why_with_the_line_of_the_snakefile(workflow: Workflow):
