@@ -236,8 +236,10 @@ def test_bodies_run_as_locally_in_the_environment_that_is_sent_once(workflow: Wo
     assert columns[:3] == ["s", "h:m:s", "max_rss"]
 
     ads = past_jobs(workflow.record()["run"])
-    many = [ad for ad in ads if ad["TotalSubmitProcs"] > 1 and ad.get("ContainerImage")]
-    pilots = {ad["LastRemoteHost"].partition("@")[2] for ad in many}
+    bodies = [ad for ad in ads if ad.get("ContainerImage")]
+    many = [ad for ad in bodies if ad["TotalSubmitProcs"] > 1]
+    # a pilot may have run a single one
+    pilots = {ad["LastRemoteHost"].partition("@")[2] for ad in bodies}
     log = next(workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")).read_text()
     assert log.count("Started transferring common files") == len(pilots) < len(many)
     assert max(ad["BytesRecvd"] for ad in many) < 1_000_000
