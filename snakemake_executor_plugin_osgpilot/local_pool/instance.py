@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ SYSTEM = frozenset(
     )
 )
 IMAGES = ("pilot", "job", "runtime")
+ENVIRONMENTS = "/home/alice/.cache/osgpilot/environments"
 NEVER_BELOW = tuple(Path(path) for path in ("/dev", "/proc", "/sys"))
 
 
@@ -142,7 +144,8 @@ def clear(name: str) -> None:
 
 def _start(name: str, work: Sequence[Path]) -> Running:
     folder, built = instance_folder(name), _lay_out(name, work)
-    binds = [f"ro {PACKAGE} /opt/osgpilot/{PACKAGE.name}"]
+    environments = _environments(built["venv"])
+    binds = [f"ro {PACKAGE} /opt/osgpilot/{PACKAGE.name}", f"rw {environments} {ENVIRONMENTS}"]
     env = space.environment(
         RUN=str(folder),
         LOWER=":".join(str(built[role] / "tree") for role in ("conf", "venv", "host")),
@@ -172,6 +175,14 @@ def _start(name: str, work: Sequence[Path]) -> Running:
     for path in work:
         _attach(running, path)
     return running
+
+
+def _environments(venv: Path) -> Path:
+    """Return the folder of packed environments that all pools with this Python share."""
+    folder = venv / "environments"
+    folder.mkdir(exist_ok=True)
+    os.chown(folder, *alice_outside())
+    return folder
 
 
 def _wait_ready(folder: Path, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import preloaded
 import pytest
 import yaml
 from tls import Trusted
@@ -115,6 +116,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=skipped)
 
 
+SNAKEMAKE = (sys.executable, "-m", "snakemake")
+
+
 class Workflow:
     """A working folder with a Snakefile, run by the real Snakemake."""
 
@@ -122,7 +126,7 @@ class Workflow:
         self.folder = folder
         self.site_file = folder / "site.yaml"
         self.write_site(SITE)
-        self._process: subprocess.Popen[str] | None = None
+        self._process: preloaded.Process | None = None
 
     def write_site(self, content: dict[str, object]) -> None:
         self.site_file.write_text(yaml.safe_dump(content))
@@ -133,23 +137,16 @@ class Workflow:
     def argv(self, *extra: str, project: str | None = "TestProject") -> list[str]:
         named = [] if project is None else ["--osgpilot-project", project]
         return [
-            sys.executable, "-m", "snakemake", "--executor", "osgpilot",
+            *SNAKEMAKE, "--executor", "osgpilot",
             "--jobs", "unlimited", "--shared-fs-usage", "none", *named,
             "--osgpilot-site", str(self.site_file), "--osgpilot-offload", "always",
             "--default-resources", "mem_mb=500", "disk_mb=100",
             *extra,
         ]  # fmt: skip
 
-    def start(self, *extra: str, **named: str | None) -> subprocess.Popen[str]:
-        with (self.folder / "said").open("w") as said:
-            self._process = subprocess.Popen(
-                self.argv(*extra, **named),
-                cwd=self.folder,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-            )
+    def start(self, *extra: str, **named: str | None) -> preloaded.Process:
+        argv = self.argv(*extra, **named)[len(SNAKEMAKE) :]
+        self._process = preloaded.start(argv, self.folder, self.folder / "said")
         return self._process
 
     def run(self, *extra: str, **named: str | None) -> int:

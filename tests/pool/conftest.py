@@ -105,7 +105,7 @@ def until(question: Callable[[], object], within_s: float = 60.0, what: str = "i
     deadline_s = time.monotonic() + within_s
     while not question():
         assert time.monotonic() < deadline_s, f"{what} did not happen within {within_s} s"
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 def processes_in(namespaces: Sequence[str]) -> list[int]:

@@ -89,6 +89,21 @@ def test_two_pools_do_not_see_each_other(pool: Pool, second: Pool):
     pool.say("scancel", "-u", "alice")
 
 
+def test_pools_share_the_environments_that_alice_packed(pool: Pool, second: Pool):
+    environments = "/home/alice/.cache/osgpilot/environments"
+    name = f"python-of-{pool.name}.sif"
+    pool.say("sh", "-c", f"echo packed > {environments}/{name}")
+    try:
+        assert second.say("cat", f"{environments}/{name}") == "packed"
+        assert (
+            second.say("stat", "-c", "%U", environments, f"{environments}/{name}").split()
+            == ["alice"] * 2
+        )
+        assert second.run("touch", f"{environments}/{name}", user="bob").returncode != 0
+    finally:
+        pool.say("rm", f"{environments}/{name}")
+
+
 def test_down_leaves_no_process_mount_namespace_or_file(second: Pool):
     namespaces = own_namespaces(second)
     assert processes_in(namespaces)

@@ -1,5 +1,6 @@
 """What many tests begin with."""
 
+import hypothesis_profile  # noqa: F401
 import pytest
 from doubles import FakeAccessPoint
 from log_capture import Logged

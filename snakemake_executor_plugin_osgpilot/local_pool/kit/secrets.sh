@@ -25,7 +25,8 @@ mint pilot ADVERTISE_STARTD ADVERTISE_MASTER READ > /run/pilot.token
 for user in alice:2001 bob:2002; do
   id=${user#*:} user=${user%:*}
   for host in "$ap" "$login"; do
-    mkdir -p "$host/home/$user/.ssh" "$host/home/$user/.condor/tokens.d"
+    mkdir -p "$host/home/$user/.ssh" "$host/home/$user/.condor/tokens.d" \
+      "$host/home/$user/.cache/osgpilot/environments"
     chmod 755 "$host/home"
     cp "$host"/etc/skel/.[a-z]* "$host/home/$user/"
   done

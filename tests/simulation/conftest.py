@@ -1,0 +1,3 @@
+"""The settings of Hypothesis."""
+
+import hypothesis_profile  # noqa: F401
