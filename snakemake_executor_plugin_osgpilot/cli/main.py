@@ -1,28 +1,35 @@
 """Entry point of `osgpilot`: collects the subcommands and prints errors as one line."""
 
 import gc
+from collections import UserDict
+from importlib import import_module
+from typing import Any
 
 import click
 
 from ..common.console_output import take_any_text
 from ..errors import OsgpilotError
-from ..local_pool.cli import pool
-from ..scaling_study.cli import simulate
-from .cancel import cancel
-from .cleanup import cleanup
-from .doctor import doctor
-from .explain import explain
-from .logs import logs
-from .plan import plan
-from .report import report
-from .runs import runs
-from .runtime import runtime
-from .site import site
-from .software import software
-from .status import status
 
-GARBAGE_EVERY = 200_000
+GARBAGE_EVERY = 500_000
 """Number of new objects after which Python looks for garbage."""
+
+_OWN = (
+    "site", "doctor", "plan", "runs", "status", "explain", "logs", "report", "cancel", "cleanup",
+)  # fmt: skip
+_MODULES = {
+    **{name: f".{name}" for name in _OWN},
+    "simulate": "..scaling_study.cli", "software": ".software", "runtime": ".runtime",
+    "pool": "..local_pool.cli",
+}  # fmt: skip
+"""The module of each command, in the order in which they are used."""
+
+
+class CommandsOnDemand(UserDict[str, Any]):
+    """Commands by name, made from their modules: each is imported when it is first asked for."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        command: click.Command = getattr(import_module(self.data[name], __package__), name)
+        return command
 
 
 class OneLineErrors(click.Group):
@@ -44,7 +51,11 @@ class OneLineErrors(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=OneLineErrors,
+    commands=CommandsOnDemand(_MODULES),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="snakemake-executor-plugin-osgpilot")
 def main() -> None:
     """Bring a Slurm allocation into the Open Science Pool for a Snakemake workflow.
@@ -65,10 +76,3 @@ def main() -> None:
                  2  wrong usage
     `doctor`, `status` and `site check` have more: see their --help.
     """
-
-
-for command in (
-    site, doctor, plan, runs, status, explain, logs, report, cancel, cleanup, simulate, software,
-    runtime, pool,
-):  # fmt: skip
-    main.add_command(command)

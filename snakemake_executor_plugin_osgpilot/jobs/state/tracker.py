@@ -23,9 +23,10 @@ from .pilot_failures import PilotStartFailures
 from .priorities import JobPriorities
 from .recovery import Past
 from .release_schedule import ReleaseSchedule
+from .rule_sums import RuleSums
 from .start_failures import StartFailureLimiter
 from .submission import SubmitQueue
-from .table import QUEUED, JobTable, RuleSums
+from .table import QUEUED, JobTable
 from .view import View
 
 

@@ -8,9 +8,9 @@ from histories import BEGUN_S, LIFE, pilot, queued, ran, served
 
 from snakemake_executor_plugin_osgpilot.cli.plan import _coming
 from snakemake_executor_plugin_osgpilot.preview.dry_plan import Start
+from snakemake_executor_plugin_osgpilot.preview.earlier_run import earlier_leads
 from snakemake_executor_plugin_osgpilot.preview.lead_times import coming
 from snakemake_executor_plugin_osgpilot.report.lead_times import Leads, leads
-from snakemake_executor_plugin_osgpilot.report.locate import earlier_leads
 from snakemake_executor_plugin_osgpilot.report.replay import ReplayedRun
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import (
     BOOT_PRIOR_S,
