@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from ..run.leftovers import Leftovers
 
 
-@click.command(short_help="Remove what runs have left whose Snakemake is dead.")
+@click.command(short_help="Remove what dead runs left behind.")
 @click.option(
     "--dir",
     "workdir",
     type=click.Path(path_type=Path),
-    help="Only runs in this working folder, detached ones included.  [default: all of yours]",
+    help="Only runs in this working folder, including detached ones.  [default: all your runs]",
 )
 @click.option(
     "--site",
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; removes only with --yes.")
 def cleanup(workdir: Path | None, site_list: str | None, yes: bool, as_json: bool) -> None:
-    """Remove what runs have left whose Snakemake is dead: jobs, pilots, job folders.
+    """Remove what dead runs (without a Snakemake) left behind: jobs, pilots, job folders.
 
-    Looks at the access point and the Slurm of this host, and at those that journals in the working
-    folder and the site file name. Live runs, and whatever belongs to others, are not touched.
+    Checks the access point and Slurm of this host, and those that the journals in the working
+    folder and the site file name. Never touches live runs, or anything that belongs to others.
 
     \b
-    osgpilot cleanup                  show it, and ask before removing it
-    osgpilot cleanup --yes --dir .    remove what runs in this folder left, detached ones included
+    osgpilot cleanup                  show what is left, and ask before removing it
+    osgpilot cleanup --yes --dir .    remove what runs in this folder left, including detached ones
     """
     from ..run.cleanup import Cleaner
     from ..run.endpoints import Endpoints

@@ -64,15 +64,15 @@ def main() -> None:
     osgpilot site init      write a site file from what Slurm reports
     osgpilot doctor         check all prerequisites of a run
     osgpilot plan           show what `snakemake` would do
-    snakemake               the run itself, with `executor: osgpilot` in a profile
-    osgpilot status         how far is the run?
-    osgpilot explain        why does it wait, or why did it fail?
-    osgpilot logs           what did a job print?
-    osgpilot report         where did the core-hours go?
+    snakemake               run the workflow, with `executor: osgpilot` in a profile
+    osgpilot status         show the state of the run
+    osgpilot explain        show why something waits or failed
+    osgpilot logs           show the output of a job or pilot
+    osgpilot report         show where the core-hours went, as a page
 
     \b
     Exit status: 0  success
                  1  an error, explained in one line
                  2  wrong usage
-    `doctor`, `status` and `site check` have more: see their --help.
+    `doctor` and `status` have further ones: see their --help.
     """

@@ -65,7 +65,7 @@ def _wanted(package: str) -> str:
 def site_file(context: CheckContext) -> list[Finding]:
     """Check the site file by itself."""
     if complaints := all_complaints(context.site_file):
-        fix = "`osgpilot site init` writes one, `osgpilot site schema` prints the known keys"
+        fix = "`osgpilot site schema` prints the known keys"
         return [failed("site-file", complaint, fix) for complaint in complaints]
     site = context.site.reported()
     count = len(site.partitions)

@@ -86,7 +86,7 @@ def _containers(said: Said) -> Iterator[Finding]:
         )
         yield failed("node-namespaces", f"user namespaces are off on {where}", fix)
     if said.one("fuse") == "ok":
-        yield ok("node-fuse", f"/dev/fuse is there on {where}")
+        yield ok("node-fuse", f"/dev/fuse exists on {where}")
     else:
         fix = f"{ASK} load the module fuse and to let users open /dev/fuse"
         yield failed("node-fuse", f"no /dev/fuse on {where}: jobs in containers do not start", fix)

@@ -124,7 +124,7 @@ def access_point(context: CheckContext) -> list[Finding]:
     except OutcomeUnknownError as error:
         fix = "a token with WRITE is needed: `condor_token_fetch -authz READ -authz WRITE` there"
         return [failed("access-point", f"it does not let you submit ({error})", fix)]
-    return [ok("access-point", f"{address} takes jobs of {user}")]
+    return [ok("access-point", f"{address} accepts jobs of {user}")]
 
 
 def pool(context: CheckContext) -> list[Finding]:

@@ -22,10 +22,12 @@ def find(workdir: Path, run: str = "") -> Path:
     """
     folders = newest_first(workdir)
     if not folders:
-        raise InputError(f"there is no run of osgpilot in {workdir}; name its folder with --dir")
+        raise no_run_in(workdir)
     found = [f for f in folders if f.name == run] or [f for f in folders if f.name.startswith(run)]
     if not found:
-        raise InputError(f"run {run} is not in {workdir}; `osgpilot runs` lists those that are")
+        raise InputError(
+            f"run {run} is not in {workdir.absolute()}; `osgpilot runs` lists those that are"
+        )
     if run and len(found) > 1:
         names = ", ".join(folder.name for folder in found)
         raise InputError(f"several runs begin with {run}: {names}")
@@ -37,6 +39,12 @@ def newest_first(workdir: Path) -> list[Path]:
     histories = (workdir / ".snakemake" / "osgpilot").glob(f"*/{HISTORY}")
     ordered = sorted(histories, key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.parent for path in ordered]
+
+
+def no_run_in(workdir: Path) -> InputError:
+    """Return the error of a folder without runs."""
+    where = workdir.absolute()
+    return InputError(f"there is no run of osgpilot in {where}; name its folder with --dir")
 
 
 @dataclass
