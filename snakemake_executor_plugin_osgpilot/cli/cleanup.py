@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..common.console_output import EchoHandler, echo, echo_json, terminal
+from ..common.counting import count_of
 from ..common.log_output import attached
 from ..errors import InputError, OsgpilotError, OutcomeUnknownError
 from .text_layout import columns
@@ -110,7 +111,7 @@ def _cleanup(cleaner: Cleaner, *, yes: bool) -> None:
             raise InputError("nothing was removed; use --yes to remove what is marked")
         click.confirm("Remove what is marked?", abort=True)
     failed = [why for each in removable if (why := _removed(cleaner, each))]
-    echo(f"removed what {len(removable) - len(failed)} run(s) had left")
+    echo(f"removed what {count_of(len(removable) - len(failed), 'run')} left behind")
     _end(failed)
 
 

@@ -143,7 +143,7 @@ def _remarks(project: ProjectPreview) -> Iterator[str]:
     for infeasible in project.infeasible:
         yield f"no pilot can run some jobs: {infeasible.reason}"
     for refusal in project.refusals:
-        yield f"{refusal.count} more pilot(s) would help: {refusal.reason}"
+        yield f"{count_of(refusal.count, 'more pilot')} would help: {refusal.reason}"
     if project.starts:
         yield _coming(project.coming)
     low_s, high_s = project.expected.makespan_s
@@ -179,7 +179,7 @@ def _coming(expected: Coming) -> str:
     wait = duration(expected.seen_wait_s or 0.0)
     return (
         f"{boot}, wait in queue {wait} or what Slurm expects now, if longer: from "
-        f"{expected.pilots} pilot(s) of the run of {day}"
+        f"{count_of(expected.pilots, 'pilot')} of the run of {day}"
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..common.console_output import echo, echo_json, terminal
+from ..common.counting import count_of
 from ..common.durations import duration
 from ..errors import InputError
 
@@ -118,7 +119,8 @@ def prune(days: float) -> None:
     removed = list(remove(days * DAY_S))
     for each in removed:
         echo(f"removed {each.key}: {each.content}")
-    echo(f"{len(removed)} image(s) removed, {_mb(sum(each.size for each in removed))} MB freed")
+    freed = _mb(sum(each.size for each in removed))
+    echo(f"removed {count_of(len(removed), 'image')}, freed {freed} MB")
 
 
 def _one(name: str) -> Cached:

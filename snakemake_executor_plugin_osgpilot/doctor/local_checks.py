@@ -13,6 +13,7 @@ from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 
+from ..common.counting import count_of
 from ..config.site import OSPOOL, all_complaints
 from ..errors import InputError
 from ..htcondor.neutral_path import neutral
@@ -68,8 +69,8 @@ def site_file(context: CheckContext) -> list[Finding]:
         fix = "`osgpilot site schema` prints the known keys"
         return [failed("site-file", complaint, fix) for complaint in complaints]
     site = context.site.reported()
-    count = len(site.partitions)
-    return [ok("site-file", f"{context.site_file}: {site.resource}, {count} partition(s)")]
+    count = count_of(len(site.partitions), "partition")
+    return [ok("site-file", f"{context.site_file}: {site.resource}, {count}")]
 
 
 def project(context: CheckContext) -> list[Finding]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from ..common.counting import count_of
 from ..common.failure_text import summary
 from ..monitoring.progress import Progress
 from ..scaling.planner.eta import Eta
@@ -391,7 +392,8 @@ def _decisions(replayed: ReplayedRun) -> list[Decision]:
     refused: set[str] = set()
     for plan in replayed.decisions:
         for action in plan["actions"]:
-            text = f"{action['action']} {action['count']} pilot(s): {action['reason']}"
+            pilots = count_of(action["count"], "pilot")
+            text = f"{action['action']} {pilots}: {action['reason']}"
             found.append(Decision(plan["at_s"], text))
         news = [refusal for refusal in plan["refusals"] if refusal["rule"] not in refused]
         refused = {refusal["rule"] for refusal in plan["refusals"]}

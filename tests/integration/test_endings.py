@@ -138,7 +138,7 @@ def test_pilots_that_die_at_start_cost_little_and_need_no_restart_when_that_is_m
     workflow.write_site({**SITE, "setup": [check]})
     workflow.snakefile(MANY)
     process = workflow.start()
-    until(lambda: "4 consecutive pilot(s) ran no job" in workflow.said, "the breaker to open")
+    until(lambda: "4 consecutive pilots ran no job" in workflow.said, "the breaker to open")
     assert "this cluster is closed" in workflow.said
     assert len(workflow.record()["pilots"]) == 4
     mended.touch()
@@ -152,7 +152,7 @@ def test_pilots_that_never_match_are_not_started_for_ever(workflow):
     workflow.write_site({**SITE, "condor": never})
     workflow.snakefile(MANY)
     process = workflow.start()
-    until(lambda: "4 consecutive pilot(s) ran no job" in workflow.said, "the breaker to open")
+    until(lambda: "4 consecutive pilots ran no job" in workflow.said, "the breaker to open")
     assert "ended without a job although jobs wait" in workflow.said
     assert len(workflow.record()["pilots"]) == 4
     os.kill(process.pid, signal.SIGINT)

@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import replace
 from itertools import islice
 
+from ...common.counting import count_of
 from ...model import memory_balance as balance
 from ...model.resources import UNBOUNDED, JobClass, Request, Shape
 from ...model.runtime_by_size import RuntimesBySize
@@ -175,7 +176,9 @@ class JobTracker:
         """Return the messages for the user since the last call, equal ones of jobs counted."""
         messages, self._messages = self._messages, []
         notices, self._notices = self._notices, Counter()
-        return messages + [f"{count} job(s) of rule {text}" for text, count in notices.items()]
+        return messages + [
+            f"{count_of(count, 'job')} of rule {text}" for text, count in notices.items()
+        ]
 
     def take_changes(self) -> list[Job]:
         """Return the jobs that changed state since the last call, each as of that change."""

@@ -119,7 +119,7 @@ def test_one_line_names_the_source_of_lead_times():
     assert day in ("21", "22"), "by the clock of this place"
     assert said == (
         "boot 48 s, first job 20 s later, wait in queue 2 min or what Slurm expects now, if "
-        "longer: from 2 pilot(s) of the run of "
+        "longer: from 2 pilots of the run of "
     )
     assumed = _coming(coming(Estimates(), [OFFER.name], None))
     assert assumed.startswith(
