@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     "--site",
     "site_list",
     metavar="FILE",
-    help="Look where runs with this site file (or several, with commas between) have their jobs "
+    help="Look where runs with this site file (or several, separated by commas) have their jobs "
     "and pilots, too.",
 )
 @click.option("--yes", is_flag=True, help="Remove without asking.")

@@ -205,7 +205,7 @@ def test_ctrl_c_does_not_wait_for_an_sbatch_that_hangs(workflow, monkeypatch, su
     until(lambda: not pilots_in_slurm(), "the end of the late pilot")
     assert "JobState=COMPLETED" in tool("scontrol", "show", "job", late)
     log = (folder / "pilots" / pilot.name / "slurm.log").read_text()
-    assert "the workflow has not been heard of" in log
+    assert "the workflow has not renewed its lease" in log
     cleaned = subprocess.run(["osgpilot", "cleanup", "--yes", "--dir", "."], cwd=workflow.folder)
     assert cleaned.returncode == 0
     with closing(Journal(folder / JOURNAL)) as journal:
