@@ -6,7 +6,7 @@ import random
 from dataclasses import asdict
 
 from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
-from snakemake_executor_plugin_osgpilot.monitoring.records import Line
+from snakemake_executor_plugin_osgpilot.monitoring.line_check import Line
 from snakemake_executor_plugin_osgpilot.report.replay import ReplayedRun
 
 BEGUN_S = 1_790_000_000.0

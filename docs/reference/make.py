@@ -42,11 +42,11 @@ def settings() -> str:
     """Return the page on the executor's settings."""
     return (
         f"# Settings\n\n{MADE}"
-        "Each is an option of `snakemake` (`--osgpilot-…`), a key of a profile (the same without\n"
+        "Each setting is an option of `snakemake` (`--osgpilot-…`), a key of a profile (without\n"
         "`--`), and an environment variable. The command line takes precedence over the\n"
-        "environment, and that over a profile. A list has commas between its values; in a\n"
-        "profile it may be a YAML list. A value that is not allowed is refused at the start, with\n"
-        "what is. What rules may say is in\n"
+        "environment, and the environment over a profile. Separate the values of a list by\n"
+        "commas; a profile may have a YAML list. osgpilot refuses invalid values at\n"
+        "the start and names the allowed ones. Resources that rules may set are in\n"
         "[resources.md](resources.md).\n\n"
         + "\n".join(_setting(field) for field in dataclasses.fields(ExecutorSettings))
     )
@@ -77,21 +77,19 @@ def resources() -> str:
     )
     return (
         f"# Resources of rules\n\n{MADE}"
-        "A rule says these itself (`resources:`, `threads:`); a profile does for one rule with\n"
-        "`set-resources` and `set-threads`, for all with `default-resources`. A value that is\n"
-        "not allowed is refused before anything is submitted, and so is a name that begins with\n"
-        "`osgpilot_` and is not here. Their effects are described in\n"
+        "Set these in a rule (`resources:`, `threads:`), or in a profile for one rule\n"
+        "(`set-resources`, `set-threads`) or for all (`default-resources`). osgpilot refuses\n"
+        "invalid values, and unknown names that begin with `osgpilot_`, before it submits\n"
+        "anything. For their effects, see\n"
         "[Rules and jobs](rules.md#resources-of-rules).\n\n"
-        "| resource | meaning | values | if the rule does not say |\n| --- | --- | --- | --- |\n"
-        + rows
+        "| resource | meaning | values | default |\n| --- | --- | --- | --- |\n" + rows
     )
 
 
 def commands() -> str:
     """Return the page on the commands, with the help that each prints."""
-    return (
-        f"# Commands\n\n{MADE}`-h` or `--help` after any of them shows this, too.\n\n"
-        + "\n".join(_commands(osgpilot, "osgpilot", None))
+    return f"# Commands\n\n{MADE}`-h` or `--help` after a command prints its help.\n\n" + "\n".join(
+        _commands(osgpilot, "osgpilot", None)
     )
 
 
@@ -115,9 +113,9 @@ def site_file() -> str:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     return (
         f"# The site file\n\n{MADE}"
-        f"{schema['description']} `osgpilot site init` writes one, `osgpilot site check` compares\n"
-        "one with the cluster, and `osgpilot site schema` prints the JSON Schema from which this\n"
-        "page is made. The parts are described in\n"
+        f"{schema['description']} `osgpilot site init` writes a site file,\n"
+        "`osgpilot site check` compares it with the cluster, and `osgpilot site schema` prints\n"
+        "the JSON Schema, from which this page is generated. See also\n"
         "[Write a site file](../how-to/site-file.md).\n\n"
         "| key | meaning | values | default |\n| --- | --- | --- | --- |\n"
         + "".join(_keys(schema, ""))

@@ -19,11 +19,11 @@ from .status import with_run
 @click.option("--wait", "wait_s", type=click.IntRange(min=1), default=120, show_default=True,
               help="Seconds to wait for the end of the run.")  # fmt: skip
 def cancel(workdir: Path, run: str, yes: bool, wait_s: int) -> None:
-    """End a live run as Ctrl-C does: its Snakemake removes jobs and pilots, and exits.
+    """End a live run like Ctrl-C: its Snakemake removes jobs and pilots, and exits.
 
     Works on the host where Snakemake runs. With `--osgpilot-on-exit detach`, jobs and pilots keep
-    running; `osgpilot cleanup --dir .` removes those. It also removes what a run whose Snakemake is
-    dead has left.
+    running; remove them with `osgpilot cleanup --dir .`, which also removes what dead runs left
+    behind.
     """
     from ..journal.holder import RunOwner
     from ..report.locate import Watched, find

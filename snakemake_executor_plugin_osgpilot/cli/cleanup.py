@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..common.console_output import EchoHandler, echo, echo_json, terminal
+from ..common.counting import count_of
 from ..common.log_output import attached
 from ..errors import InputError, OsgpilotError, OutcomeUnknownError
 from .text_layout import columns
@@ -24,31 +25,31 @@ if TYPE_CHECKING:
     from ..run.leftovers import Leftovers
 
 
-@click.command(short_help="Remove what runs have left whose Snakemake is dead.")
+@click.command(short_help="Remove what dead runs left behind.")
 @click.option(
     "--dir",
     "workdir",
     type=click.Path(path_type=Path),
-    help="Only runs in this working folder, detached ones included.  [default: all of yours]",
+    help="Only runs in this working folder, including detached ones.  [default: all your runs]",
 )
 @click.option(
     "--site",
     "site_list",
     metavar="FILE",
-    help="Look where runs with this site file (or several, with commas between) have their jobs "
+    help="Look where runs with this site file (or several, separated by commas) have their jobs "
     "and pilots, too.",
 )
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; removes only with --yes.")
 def cleanup(workdir: Path | None, site_list: str | None, yes: bool, as_json: bool) -> None:
-    """Remove what runs have left whose Snakemake is dead: jobs, pilots, job folders.
+    """Remove what dead runs (without a Snakemake) left behind: jobs, pilots, job folders.
 
-    Looks at the access point and the Slurm of this host, and at those that journals in the working
-    folder and the site file name. Live runs, and whatever belongs to others, are not touched.
+    Checks the access point and Slurm of this host, and those that the journals in the working
+    folder and the site file name. Never touches live runs, or anything that belongs to others.
 
     \b
-    osgpilot cleanup                  show it, and ask before removing it
-    osgpilot cleanup --yes --dir .    remove what runs in this folder left, detached ones included
+    osgpilot cleanup                  show what is left, and ask before removing it
+    osgpilot cleanup --yes --dir .    remove what runs in this folder left, including detached ones
     """
     from ..run.cleanup import Cleaner
     from ..run.endpoints import Endpoints
@@ -110,7 +111,7 @@ def _cleanup(cleaner: Cleaner, *, yes: bool) -> None:
             raise InputError("nothing was removed; use --yes to remove what is marked")
         click.confirm("Remove what is marked?", abort=True)
     failed = [why for each in removable if (why := _removed(cleaner, each))]
-    echo(f"removed what {len(removable) - len(failed)} run(s) had left")
+    echo(f"removed what {count_of(len(removable) - len(failed), 'run')} left behind")
     _end(failed)
 
 

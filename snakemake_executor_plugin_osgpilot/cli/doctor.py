@@ -37,10 +37,10 @@ def _check_names(typed: str) -> list[str]:
     metavar="FILE",
     default="site.yaml",
     show_default=True,
-    help="Site file to check, or several with commas between.",
+    help="Site file to check, or several separated by commas.",
 )
-@click.option("--project", help="In place of $OSG_PROJECT_NAME and of the site file's.")
-@click.option("--access-point", help="In place of the site file's: a schedd's name, or `local`.")
+@click.option("--project", help="Overrides $OSG_PROJECT_NAME and the site file.")
+@click.option("--access-point", help="Overrides the site file: name of a schedd, or `local`.")
 @click.option(
     "--dir",
     "workdir",
@@ -66,7 +66,7 @@ def _check_names(typed: str) -> list[str]:
 @click.option("--mail", is_flag=True, help="Print a mail to the OSG: token, project. No probe.")
 @click.pass_context
 def doctor(command: click.Context, /, **given: Any) -> None:
-    """Check all prerequisites of a run; one line each, with a fix for what fails.
+    """Check all prerequisites of a run; print one line for each, with a fix for each failure.
 
     The check `node` submits a job of one core and two minutes to each partition of the site file
     and looks at the node from there; it is cancelled if it does not start in time.

@@ -38,14 +38,13 @@ _Answer = TypeVar("_Answer")
 def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     """Explain why a job, the jobs of a rule, or a pilot waits, is held, slow or refused.
 
-    Without a name, everything that waits or failed is explained. A job is named by HTCondor's id
-    (12.3), by Snakemake's number or by an output file, a pilot by its Slurm job id (SITE:ID, where
-    two clusters have the same) or its name in HTCondor. Works while Snakemake runs and afterwards.
-    Reads what the run wrote, and queries the run's Slurm and access point once each where they know
-    more.
+    Without a name, explain everything that waits or failed. Name a job by HTCondor's id (12.3), by
+    Snakemake's number or by an output file; name a pilot by its Slurm job id (SITE:ID, if two
+    clusters use the same id) or its name in HTCondor. Works while Snakemake runs and afterwards.
+    Reads the files of the run, and queries its Slurm and access point at most once each.
 
     \b
-    osgpilot explain                  all that waits or failed
+    osgpilot explain                  everything that waits or failed
     osgpilot explain map              the jobs of a rule
     osgpilot explain results/a.bam    the job that makes a file
     osgpilot explain 12.3             a job by HTCondor's id

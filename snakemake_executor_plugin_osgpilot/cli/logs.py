@@ -31,10 +31,10 @@ LINE_BYTES = 1000
 def logs(workdir: Path, run: str, lines: int, paths: bool, as_json: bool, what: str) -> None:
     """Show the output and errors of a job or of a rule's jobs, or the log of a pilot.
 
-    A job is named by HTCondor's id (12.3), by Snakemake's number or by an output file, a pilot by
-    its Slurm job id (SITE:ID, where two clusters have the same). The output of a job comes back
-    when it ends, and is kept if it failed; that of a rule's `log:` is where the rule says. Of a
-    rule, the last jobs that failed come last.
+    Name a job by HTCondor's id (12.3), by Snakemake's number or by an output file; name a pilot by
+    its Slurm job id (SITE:ID, if two clusters use the same id). The output of a job comes back when
+    it ends, and is kept if it failed; files of the rule's `log:` are where the rule says. For a
+    rule, the jobs that failed last come last.
     """
     from ..report.locate import Watched, find
     from ..report.logs import logs_of
@@ -50,8 +50,8 @@ def logs(workdir: Path, run: str, lines: int, paths: bool, as_json: bool, what: 
         return
     if not kept:
         raise InputError(
-            f"{known[-1].title}: there is no output here; that of a job comes back when it ends "
-            "and is kept if it failed, and pilots on another cluster keep their logs there"
+            f"{known[-1].title}: there is no output here; the output of a job comes back when it "
+            "ends and is kept only if it failed; pilots on another cluster keep their logs there"
         )
     for title, path in kept if paths else kept[-SHOWN_MAX:]:
         if paths:

@@ -1,28 +1,35 @@
 """Entry point of `osgpilot`: collects the subcommands and prints errors as one line."""
 
 import gc
+from collections import UserDict
+from importlib import import_module
+from typing import Any
 
 import click
 
 from ..common.console_output import take_any_text
 from ..errors import OsgpilotError
-from ..local_pool.cli import pool
-from ..scaling_study.cli import simulate
-from .cancel import cancel
-from .cleanup import cleanup
-from .doctor import doctor
-from .explain import explain
-from .logs import logs
-from .plan import plan
-from .report import report
-from .runs import runs
-from .runtime import runtime
-from .site import site
-from .software import software
-from .status import status
 
-GARBAGE_EVERY = 200_000
+GARBAGE_EVERY = 500_000
 """Number of new objects after which Python looks for garbage."""
+
+_OWN = (
+    "site", "doctor", "plan", "runs", "status", "explain", "logs", "report", "cancel", "cleanup",
+)  # fmt: skip
+_MODULES = {
+    **{name: f".{name}" for name in _OWN},
+    "simulate": "..scaling_study.cli", "software": ".software", "runtime": ".runtime",
+    "pool": "..local_pool.cli",
+}  # fmt: skip
+"""The module of each command, in the order in which they are used."""
+
+
+class CommandsOnDemand(UserDict[str, Any]):
+    """Commands by name, made from their modules: each is imported when it is first asked for."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        command: click.Command = getattr(import_module(self.data[name], __package__), name)
+        return command
 
 
 class OneLineErrors(click.Group):
@@ -44,7 +51,11 @@ class OneLineErrors(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=OneLineErrors,
+    commands=CommandsOnDemand(_MODULES),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="snakemake-executor-plugin-osgpilot")
 def main() -> None:
     """Bring a Slurm allocation into the Open Science Pool for a Snakemake workflow.
@@ -53,22 +64,15 @@ def main() -> None:
     osgpilot site init      write a site file from what Slurm reports
     osgpilot doctor         check all prerequisites of a run
     osgpilot plan           show what `snakemake` would do
-    snakemake               the run itself, with `executor: osgpilot` in a profile
-    osgpilot status         how far is the run?
-    osgpilot explain        why does it wait, or why did it fail?
-    osgpilot logs           what did a job print?
-    osgpilot report         where did the core-hours go?
+    snakemake               run the workflow, with `executor: osgpilot` in a profile
+    osgpilot status         show the state of the run
+    osgpilot explain        show why something waits or failed
+    osgpilot logs           show the output of a job or pilot
+    osgpilot report         show where the core-hours went, as a page
 
     \b
     Exit status: 0  success
                  1  an error, explained in one line
                  2  wrong usage
-    `doctor`, `status` and `site check` have more: see their --help.
+    `doctor` and `status` have further ones: see their --help.
     """
-
-
-for command in (
-    site, doctor, plan, runs, status, explain, logs, report, cancel, cleanup, simulate, software,
-    runtime, pool,
-):  # fmt: skip
-    main.add_command(command)

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 def plan(arguments: tuple[str, ...], as_json: bool, scripts: bool) -> None:
     """Show what `snakemake ARGUMENTS` would do, without doing it.
 
-    Give the arguments of the run, profiles included; Snakemake itself parses them. Options of this
+    Give the arguments of the run, including profiles; Snakemake parses them. Options of this
     command come first. The output has: where each rule goes and why, the pilots that would be
     started, Slurm's verdict on them and when they would start, conda environments, and a range of
-    time and core-hours. Estimates come from earlier runs in this folder. Nothing is submitted and
-    nothing is left behind. Errors are found as at the start of a run.
+    time and core-hours. Estimates come from earlier runs in this folder. Submits nothing and leaves
+    nothing behind. Reports the same errors as the start of a run.
 
     \b
     Exit status: 0  the run can begin
@@ -143,7 +143,7 @@ def _remarks(project: ProjectPreview) -> Iterator[str]:
     for infeasible in project.infeasible:
         yield f"no pilot can run some jobs: {infeasible.reason}"
     for refusal in project.refusals:
-        yield f"{refusal.count} more pilot(s) would help: {refusal.reason}"
+        yield f"{count_of(refusal.count, 'more pilot')} would help: {refusal.reason}"
     if project.starts:
         yield _coming(project.coming)
     low_s, high_s = project.expected.makespan_s
@@ -179,7 +179,7 @@ def _coming(expected: Coming) -> str:
     wait = duration(expected.seen_wait_s or 0.0)
     return (
         f"{boot}, wait in queue {wait} or what Slurm expects now, if longer: from "
-        f"{expected.pilots} pilot(s) of the run of {day}"
+        f"{count_of(expected.pilots, 'pilot')} of the run of {day}"
     )
 
 

@@ -13,7 +13,7 @@ from ..errors import InputError
 from .status import NewFile, with_run
 
 
-@click.command(short_help="Write a page: what ran when, and what it cost.")
+@click.command(short_help="Write a page about a run: what ran when, and its cost.")
 @with_run
 @click.option(
     "--out",
@@ -24,7 +24,7 @@ from .status import NewFile, with_run
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the path of the page as JSON.")
 def report(workdir: Path, run: str, out: Path, as_json: bool) -> None:
-    """Write a page on a run: pilots and jobs over time, waste, what rules took, cost, failures.
+    """Write a page about a run: pilots and jobs over time, idle cores, usage, cost, failures.
 
     It is one file that needs no network. The run may be live or ended.
 

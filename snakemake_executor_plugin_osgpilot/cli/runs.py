@@ -26,9 +26,9 @@ HEAD = ("run", "state", "took", "jobs done", "failed", "core-hours", "MB")
 def runs(workdir: Path, last: int, as_json: bool) -> None:
     """List the runs of a working folder, the newest first, with their state and size on disk.
 
-    Other commands take the beginning of a run's id with --run.
+    Other commands accept the beginning of a run's id as --run.
     """
-    from ..report.locate import newest_first
+    from ..report.locate import newest_first, no_run_in
 
     folders = newest_first(workdir)
     listed = [_row(folder) for folder in folders[:last]]
@@ -36,7 +36,7 @@ def runs(workdir: Path, last: int, as_json: bool) -> None:
         echo_json(listed)
         return
     if not listed:
-        raise InputError(f"there is no run of osgpilot in {workdir}; name its folder with --dir")
+        raise no_run_in(workdir)
     cells = [_cells(**row) for row in listed]
     for line in columns([HEAD, *cells], right=range(2, len(HEAD))):
         echo(line)

@@ -39,9 +39,9 @@ def site() -> None:
     show_default=True,
     help="File to write; - for standard output.",
 )
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
-@click.option("--ssh", default="", help="Host on which Slurm's commands work, if not on this one.")
-@click.option("--cluster", default="", help="Cluster that Slurm's commands name, of several.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.option("--ssh", default="", help="Host with Slurm's commands, if not this one.")
+@click.option("--cluster", default="", help="Cluster for Slurm's commands, if there are several.")
 @click.option("--site", "site_name", default="", help="GLIDEIN_Site, as registered with the OSG.")
 @click.option("--resource", default="", help="GLIDEIN_ResourceName, as registered with the OSG.")
 @click.option("--project", default="", help="OSG project.")
@@ -53,8 +53,8 @@ def site() -> None:
 def init(out: Path, *, force: bool, ssh: str, cluster: str, site_name: str, **said: str) -> None:
     """Write a site file from what Slurm reports: partitions, limits, accounts, nodes.
 
-    On a terminal, asks for what Slurm cannot know and no option gives; elsewhere leaves it as a
-    comment. Nothing is submitted.
+    On a terminal, asks for values that neither Slurm nor an option gives; otherwise, leaves them as
+    comments. Submits nothing.
 
     \b
     osgpilot site init                    asks what Slurm cannot know
@@ -129,17 +129,17 @@ _QUESTIONS = {
 
 @site.command()
 @click.argument("file", type=FileArgument, default="site.yaml")
-@click.option("--offline", is_flag=True, help="Look at the file alone, not at the cluster.")
+@click.option("--offline", is_flag=True, help="Check only the file, not the cluster.")
 @click.pass_context
 def check(context: click.Context, file: Path, offline: bool) -> None:
     """Compare a site file with its schema, then with the cluster.
 
-    One line for each problem: where, value, why, what to write. Slurm is asked whether it would
-    take the largest pilots; nothing is submitted. A line says where pilots are charged more cores
-    than they ask for, which is no problem in itself.
+    Prints one line for each problem: place, value, reason, fix. Also tests whether Slurm would
+    accept the largest pilots; submits nothing. A note tells if pilots are charged more cores than
+    they request, which is not a problem in itself.
 
     \b
-    Exit status: 0  nothing is wrong
+    Exit status: 0  no problem found
                  1  there is a problem
     """
     from ..config.site import all_complaints
@@ -158,7 +158,7 @@ def check(context: click.Context, file: Path, offline: bool) -> None:
         echo(fitted(line, then="    "))
     if complaints:
         context.exit(1)
-    echo(f"site file {file}: nothing is wrong" + (" in itself" if offline else ""))
+    echo(f"site file {file}: no problem found" + (" in the file itself" if offline else ""))
 
 
 def _against_cluster(context: CheckContext) -> list[str]:
@@ -176,7 +176,7 @@ def _against_cluster(context: CheckContext) -> list[str]:
 
 
 @site.command()
-@click.option("--path", is_flag=True, help="Print the path of the schema in place of its text.")
+@click.option("--path", is_flag=True, help="Print the path of the schema instead of its text.")
 def schema(path: bool) -> None:
     """Print the JSON Schema of site files (draft 2020-12).
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..common.console_output import echo, echo_json, terminal
+from ..common.counting import count_of
 from ..common.durations import duration
 from ..errors import InputError
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 _MB = 1024 * 1024
 
 
-@click.group(short_help="The images that runs made of conda environments.")
+@click.group(short_help="Manage the images of conda environments.")
 def software() -> None:
-    """Manage the images that runs have made of conda environments and of the Python of Snakemake.
+    """Manage the images of conda environments and of Snakemake's Python environment.
 
     They are in the cache folder ($OSGPILOT_CACHE, else ~/.cache/osgpilot).
     """
@@ -59,7 +60,7 @@ def list_images(as_json: bool) -> None:
 @software.command()
 @click.argument("image")
 def show(image: str) -> None:
-    """Show what is in an image; a beginning of its name is enough."""
+    """Show the contents of an image; the beginning of its name is enough."""
     each = _one(image)
     echo(f"{each.path} ({_mb(each.size)} MB), on {each.base_name}")
     if each.url:
@@ -72,10 +73,10 @@ def show(image: str) -> None:
 @software.command()
 @click.argument("image")
 @click.argument("dest")
-@click.option("--url", default="", help="The URL by which pilots fetch what is in DEST.")
+@click.option("--url", default="", help="URL from which pilots fetch files in DEST.")
 @click.option(
     "--with", "command", default="", metavar="COMMAND",
-    help="What writes to the URL DEST, {file} and {url} in it: 'pelican object put {file} {url}'.",
+    help="Command that uploads {file} to {url}, such as 'pelican object put {file} {url}'.",
 )  # fmt: skip
 def push(image: str, dest: str, url: str, command: str) -> None:
     """Copy IMAGE to DEST, from where pilots fetch it in later runs.
@@ -97,7 +98,7 @@ def push(image: str, dest: str, url: str, command: str) -> None:
 @software.command()
 @click.argument("image")
 def forget(image: str) -> None:
-    """Send IMAGE from here again, and not from where it was pushed to, which keeps it."""
+    """Send IMAGE from this machine again; the copy that was pushed is not deleted."""
     from ..runtime_image import published
 
     each = _one(image)
@@ -108,17 +109,18 @@ def forget(image: str) -> None:
 @software.command()
 @click.option(
     "--days", type=click.FloatRange(min=0), default=30.0, show_default=True,
-    help="Keep images that a run has used within this time; 0 removes all, also those in use.",
+    help="Keep images used within this time; 0 removes all, even those in use.",
 )  # fmt: skip
 def prune(days: float) -> None:
-    """Remove images that no run has used for some time; a run that needs one makes it again."""
+    """Remove images that no run has used for some time; runs recreate them when needed."""
     from ..runtime_image.cached import DAY_S
     from ..runtime_image.cached import prune as remove
 
     removed = list(remove(days * DAY_S))
     for each in removed:
         echo(f"removed {each.key}: {each.content}")
-    echo(f"{len(removed)} image(s) removed, {_mb(sum(each.size for each in removed))} MB freed")
+    freed = _mb(sum(each.size for each in removed))
+    echo(f"removed {count_of(len(removed), 'image')}, freed {freed} MB")
 
 
 def _one(name: str) -> Cached:

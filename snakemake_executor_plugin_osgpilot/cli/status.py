@@ -30,7 +30,7 @@ run_options = (
     click.option(
         "--run",
         default="",
-        help="A run by its id or the beginning of it.  [default: the one written last]",
+        help="Id of the run, or the beginning of it.  [default: the run written last]",
         shell_complete=lambda context, option, typed: _run_ids(context, typed),
     ),
 )
@@ -69,7 +69,7 @@ def with_run(command: Callable[..., None]) -> Callable[..., None]:
 @click.command(short_help="Show the state of a run, live or ended.")
 @with_run
 @click.option("--watch", is_flag=True, 
-              help="Keep updating until the run is over, on the whole terminal.")  # fmt: skip
+              help="Update until the run is over, on the whole terminal.")  # fmt: skip
 @click.option("--every", "every_s", type=click.FloatRange(min=0.2), default=2.0,
               show_default=True, help="Seconds between updates with --watch.")  # fmt: skip
 @click.option(
@@ -79,15 +79,15 @@ def with_run(command: Callable[..., None]) -> Callable[..., None]:
     "--prometheus",
     type=NewFile,
     metavar="FILE",
-    help="Write the numbers to FILE, for the node exporter's textfile collector.",
+    help="Write metrics to FILE, for the node exporter's textfile collector.",
 )
 def status(
     workdir: Path, run: str, watch: bool, every_s: float, as_json: bool, prometheus: Path | None
 ) -> None:
     """Show jobs, pilots, cores and decisions of a run, live or ended.
 
-    Reads what the run wrote; queries neither Slurm nor HTCondor. Steps are all jobs of the workflow
-    as Snakemake counts them, jobs are those at the access point.
+    Reads the files of the run; queries neither Slurm nor HTCondor. Steps are all jobs of the
+    workflow as Snakemake counts them; jobs are those at the access point.
 
     \b
     Exit status: 0  the run is live or detached, or all of its jobs succeeded

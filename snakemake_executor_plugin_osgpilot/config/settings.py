@@ -51,9 +51,9 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         default="workflow",
         metadata=_metadata(
             "WHOSE",
-            "Whose jobs may run on the pilots, besides being of the project: those of this run "
-            "(workflow), all of yours (owner), anybody's (project). Jobs of others could read "
-            "the pilot's token. [default: workflow]",
+            "Jobs of the project that may run on the pilots: those of this run (workflow), all "
+            "of yours (owner), or everybody's (project). Jobs of others could read the pilot's "
+            "token. [default: workflow]",
             choices=["workflow", "owner", "project"],
         ),
     )
@@ -62,7 +62,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         metadata=_metadata(
             "FILE",
             "Site file (YAML): the Slurm cluster where pilots run; `osgpilot site init` writes "
-            "one. Several with commas between: pilots run at all of these sites. Required.",
+            "one. Separate several by commas: pilots run at all of these sites. Required.",
             required=True,
         ),
     )
@@ -79,9 +79,9 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         metadata=_metadata(
             "IMAGE",
             "Container image with Snakemake, for rules with `run:`, for files that a storage "
-            "plugin transfers, and for scripts without an image of their own: a SIF file or an "
-            "image that HTCondor can fetch. [default: the rule's own image, else the Python "
-            "environment of Snakemake here, packed once]",
+            "plugin transfers, and for scripts without an image: a SIF file or an image that "
+            "HTCondor can fetch. [default: the rule's own image, else the Python environment of "
+            "this Snakemake, packed once]",
         ),
     )
     conda_image: Optional[str] = field(
@@ -89,18 +89,18 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         metadata=_metadata(
             "IMAGE",
             "Container image with conda, micromamba or mamba (a SIF file or an image that HTCondor "
-            "can fetch). With it, a job in a pilot makes each environment of `--sdm conda` that "
-            "has a file, and this machine needs no conda. [default: the conda of this machine "
-            "makes them]",
+            "can fetch). With it, jobs in pilots create the environments of `--sdm conda` that "
+            "have a file, and this machine needs no conda. [default: the conda of this machine "
+            "creates them]",
         ),
     )
     shared_prefixes: List[str] = field(
         default=None,  # type: ignore[arg-type]
         metadata=_metadata(
             "FOLDER",
-            "Folders that the pilots' nodes see at the same path as this machine "
-            "(comma-separated). Files below them that a rule names by absolute path are not "
-            "transferred. Relative paths always are. [default: none]",
+            "Folders that exist at the same path on the pilots' nodes and on this machine "
+            "(comma-separated). Files below them are not transferred if a rule names them by "
+            "absolute path; files with relative paths always are. [default: none]",
             nargs="+",
         ),
     )
@@ -108,7 +108,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         default="auto",
         metadata=_metadata(
             "SIZE",
-            "Input files and folders that three jobs or more have are sent once to each pilot: "
+            "Input files and folders that at least three jobs read are sent once to each pilot: "
             "those of 10 MB or more (auto), of this size in MB or more (a number), or none "
             "(off). Needs HTCondor 25.14 at an access point on this machine. [default: auto]",
         ),
@@ -135,32 +135,33 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         default=None,
         metadata=_metadata(
             "TARGET",
-            "Where to send a message when the run ends, or does not continue without you (the "
-            "budget is spent, or pilots run no job): `mail:ADDRESS`, a URL, which gets JSON by "
-            "POST, or a command, which gets the text on its standard input. Give a URL with a "
-            "secret by the environment. [default: nowhere]",
+            "Where to send a message when the run ends or needs your attention (the budget is "
+            "spent, or pilots run no job): `mail:ADDRESS`; a URL, which gets JSON by POST; or a "
+            "command, which gets the text on its standard input. Set a URL with a secret in the "
+            "environment. [default: nowhere]",
         ),
     )
     max_pilots: int = field(
         default=20,
         metadata=_metadata(
             "PILOTS",
-            "Most pilots at the same time, pending ones included, at all sites together; 1 or "
-            "more. [default: 20]",
+            "Maximum number of simultaneous pilots, including pending ones, at all sites "
+            "together; 1 or more. [default: 20]",
         ),
     )
     max_pending: int = field(
         default=10,
         metadata=_metadata(
             "PILOTS",
-            "Most pilots that wait in Slurm's queue (of each site) at a time; 1 or more. "
+            "Maximum number of pending pilots in Slurm's queue (of each site); 1 or more. "
             "[default: 10]",
         ),
     )
     max_cores: Optional[int] = field(
         default=None,
         metadata=_metadata(
-            "CORES", "Most cores of all pilots together at a time; 1 or more. [default: no limit]"
+            "CORES",
+            "Maximum number of cores of all simultaneous pilots; 1 or more. [default: no limit]",
         ),
     )
     max_core_hours: Optional[float] = field(
@@ -168,7 +169,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         metadata=_metadata(
             "HOURS",
             "Budget of the run in core-hours, above 0. Every pilot counts with its whole "
-            "walltime until it has ended, so the budget holds whatever happens to this process. "
+            "walltime until it has ended, so the budget holds even if this process dies. "
             "[default: no limit]",
         ),
     )
@@ -176,7 +177,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         default=10_000,
         metadata=_metadata(
             "JOBS",
-            "Most jobs of the run in the access point's queue at a time, 1 or more; further ones "
+            "Maximum number of the run's jobs in the access point's queue, 1 or more; others "
             "wait with Snakemake. The OSPool allows 10,000 for each user. [default: 10000]",
         ),
     )
@@ -184,9 +185,9 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         default="auto",
         metadata=_metadata(
             "SECONDS",
-            "Short jobs of a rule run one after the other as one HTCondor job, a bundle, of at "
-            "most this time as far as is known from jobs that ended (a number of seconds, or "
-            "auto: 60), or each by itself (off). [default: auto]",
+            "Run short jobs of a rule in sequence as one HTCondor job, a bundle, with an "
+            "expected runtime of at most this time (a number of seconds, or auto: 60), or each "
+            "job separately (off). [default: auto]",
         ),
     )
     cost_weight: float = field(
@@ -194,7 +195,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         metadata=_metadata(
             "WEIGHT",
             "Weight of core-hours against time, from 0 to 1: 0 is as fast as possible, 1 as "
-            "cheap as possible; with 0.5 one per cent less time is worth one per cent more "
+            "cheap as possible; with 0.5, one per cent less time is worth one per cent more "
             "core-hours. [default: 0.5]",
         ),
     )
@@ -202,9 +203,10 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         default="auto",
         metadata=_metadata(
             "WHEN",
-            "Rules that run on the OSPool unless their resource ospool decides: those that suit "
-            "it and are worth pilots (auto), all that a pilot can run (always), or none (never). "
-            "Without plain Slurm to fall back to, auto is as always. [default: auto]",
+            "Rules that run on the OSPool if they do not set the resource ospool: those that "
+            "suit it and are worth pilots (auto), all that a pilot can run (always), or none "
+            "(never). Without plain Slurm as a fallback, auto is the same as always. "
+            "[default: auto]",
             choices=["auto", "always", "never"],
         ),
     )

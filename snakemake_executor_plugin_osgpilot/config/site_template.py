@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from ..common.counting import count_of
 from ..errors import InputError
 from .site_check import largest_group, longest_min, shape_of
 from .slurm_facts import ClusterFacts, Node, Nodes
@@ -181,7 +182,7 @@ def _notes(partition: Nodes, nodes: tuple[Node, ...], limit: int | None) -> Iter
         memory = f"{memory_mb} MB ({memory_mb // max(1, cores)} a core)"
         if not memory_mb:
             memory = "memory that Slurm does not know: correct `memory_mb`"
-        yield f"{count} node(s) with {cores} cores, {memory}{with_gpus}"
+        yield f"{count_of(count, 'node')} with {count_of(cores, 'core')}, {memory}{with_gpus}"
     yield "no limit of time" if limit is None else f"its limit is {limit} minutes"
     if partition.whole_nodes:
         yield "pilots get, and are charged, whole nodes"

@@ -13,6 +13,7 @@ from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 
+from ..common.counting import count_of
 from ..config.site import OSPOOL, all_complaints
 from ..errors import InputError
 from ..htcondor.neutral_path import neutral
@@ -65,11 +66,11 @@ def _wanted(package: str) -> str:
 def site_file(context: CheckContext) -> list[Finding]:
     """Check the site file by itself."""
     if complaints := all_complaints(context.site_file):
-        fix = "`osgpilot site init` writes one, `osgpilot site schema` prints the known keys"
+        fix = "`osgpilot site schema` prints the known keys"
         return [failed("site-file", complaint, fix) for complaint in complaints]
     site = context.site.reported()
-    count = len(site.partitions)
-    return [ok("site-file", f"{context.site_file}: {site.resource}, {count} partition(s)")]
+    count = count_of(len(site.partitions), "partition")
+    return [ok("site-file", f"{context.site_file}: {site.resource}, {count}")]
 
 
 def project(context: CheckContext) -> list[Finding]:

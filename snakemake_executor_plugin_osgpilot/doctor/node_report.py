@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..common.counting import count_of
 from ..config.site import Site
 from .findings import Finding, failed, ok, untested, warning
 
@@ -86,7 +87,7 @@ def _containers(said: Said) -> Iterator[Finding]:
         )
         yield failed("node-namespaces", f"user namespaces are off on {where}", fix)
     if said.one("fuse") == "ok":
-        yield ok("node-fuse", f"/dev/fuse is there on {where}")
+        yield ok("node-fuse", f"/dev/fuse exists on {where}")
     else:
         fix = f"{ASK} load the module fuse and to let users open /dev/fuse"
         yield failed("node-fuse", f"no /dev/fuse on {where}: jobs in containers do not start", fix)
@@ -196,4 +197,9 @@ def _gpus(said: Said) -> Finding:
     if count in ("", "0"):
         fix = "see `gpus` of the partition in the site file; nvidia-smi has to work in a job"
         return warning("node-gpus", f"nvidia-smi shows no GPU on {said.where}", fix)
-    return ok("node-gpus", f"{count} GPU(s) on {said.where}")
+    return ok(
+        "node-gpus",
+        f"{count_of(int(count), 'GPU')} on {said.where}"
+        if count.isdigit()
+        else f"{count} GPUs on {said.where}",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from ..common.counting import count_of
 from ..common.durations import duration
 from ..common.idtokens import JOIN_POOL, examine
 from ..config.pilot_types import Kind, kinds
@@ -29,8 +30,8 @@ def slurm(context: CheckContext) -> list[Finding]:
         return [of_error("slurm", problem)]
     cluster = context.facts.reported()
     accounts = f", accounts {', '.join(cluster.accounts)}" if cluster.accounts else ""
-    count = len(cluster.partitions)
-    return [ok("slurm", f"Slurm {cluster.version}, {cluster.name}: {count} partition(s){accounts}")]
+    count = count_of(len(cluster.partitions), "partition")
+    return [ok("slurm", f"Slurm {cluster.version}, {cluster.name}: {count}{accounts}")]
 
 
 def limits(context: CheckContext) -> list[Finding]:
@@ -124,7 +125,7 @@ def access_point(context: CheckContext) -> list[Finding]:
     except OutcomeUnknownError as error:
         fix = "a token with WRITE is needed: `condor_token_fetch -authz READ -authz WRITE` there"
         return [failed("access-point", f"it does not let you submit ({error})", fix)]
-    return [ok("access-point", f"{address} takes jobs of {user}")]
+    return [ok("access-point", f"{address} accepts jobs of {user}")]
 
 
 def pool(context: CheckContext) -> list[Finding]:

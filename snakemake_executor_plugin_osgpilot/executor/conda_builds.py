@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..common.counting import count_of
 from ..common.redact import Redactor
 from ..errors import InputError
 from ..jobs.state.job import Job, place
@@ -61,7 +62,9 @@ class CondaBuilds:
         the wait.
         """
         names = ", ".join(each.name for each in builds)
-        logger.info(f"making {len(builds)} conda environment(s) in pilots, once: {names}")
+        logger.info(
+            f"creating {count_of(len(builds), 'conda environment')} in pilots, once: {names}"
+        )
         queue = self._run.queue
         if not queue.upcoming.to_come:
             # the pilots stay for the jobs that follow

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..common.snakemake_types import AnyJob, Dag, SingleJob, single_jobs
 from ..monitoring import records as history
-from ..monitoring.records import Line
+from ..monitoring.line_check import Line
 
 LINKS_MAX = 200_000
 """Nothing more is recorded then: walking the links would take longer than submitting jobs."""

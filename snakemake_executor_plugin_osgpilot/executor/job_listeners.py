@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..common.counting import count_of
 from ..common.snakemake_types import AnyJob
 from ..monitoring.records import HandedOver
 from ..staging.job_identity import label, names
@@ -90,7 +91,7 @@ class IntakeListener(JobListener):
 
     def handed_over(self, jobs: Sequence[HandedOverJob]) -> None:
         if known := self._intake.hand_over([each.job for each in jobs]):
-            logger.info(f"resumed tracking {known} job(s) of the previous session")
+            logger.info(f"resumed tracking {count_of(known, 'job')} of the previous session")
 
     def ended(self, jobs: Sequence[EndedJob]) -> None:
         self._intake.settle([each.key for each in jobs if each.failure])

@@ -190,7 +190,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         ended = [self._ended_job(key, failed) for key in over if key not in self._active]
         for listener in self._listeners:
             listener.ended(ended)
-        # before Snakemake hears of a failure: what it hands over then is a retry
+        # before Snakemake is notified of a failure: what it hands over then is a retry
         again = [job for each in ended for job in self._in_flight.ends(each.key)]
         forget_running(self.workflow, again)
         for info, text in failed.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from ..common.counting import count_of
 from ..common.durations import duration
 from ..common.failure_text import PREFIX
 from ..jobs.state.job_ids import htcondor_id, is_bundled, is_lead
@@ -73,12 +74,14 @@ _Lines = tuple[list[str], str]
 def _waiting(job: Job, facts: Facts) -> _Lines:
     lines = []
     if job.text:
-        times = f"has been started {len(job.attempts)} time(s)" if job.attempts else "did not start"
+        count = count_of(len(job.attempts), "time")
+        times = f"has been started {count}" if job.attempts else "did not start"
         lines.append(f"it {times} before: {job.text}")
     if job.woken_s:
+        often, ago = count_of(len(job.woken_s), "time"), duration(facts.at_s - job.woken_s[-1])
         lines.append(
             "HTCondor did not offer it to pilots: osgpilot held and released or resubmitted it "
-            f"{len(job.woken_s)} time(s), last {duration(facts.at_s - job.woken_s[-1])} ago"
+            f"{often}, last {ago} ago"
         )
     if not facts.alive:
         how = "the run has ended" if facts.ended else "Snakemake is no longer running"
@@ -114,7 +117,8 @@ def _against(job: Job, serving: list[Pilot], facts: Facts) -> Iterator[str]:
     for (state, verdict), pilots in sorted(groups.items()):
         named = ", ".join(pilot.allocation or pilot.name for pilot in pilots[:NAMED_MAX])
         more = f" and {len(pilots) - NAMED_MAX} more" if len(pilots) > NAMED_MAX else ""
-        yield f"{len(pilots)} pilot(s) {state} (Slurm job {named}{more}): {verdict}"
+        count = count_of(len(pilots), "pilot")
+        yield f"{count} {state} (Slurm job {named}{more}): {verdict}"
 
 
 def _verdict(job: Job, pilot: Pilot, facts: Facts) -> str:

@@ -62,7 +62,7 @@ def _booting(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:
 def _ready(pilot: Pilot, facts: Facts, for_s: float) -> _Lines:
     life = f"it takes jobs of up to {duration(facts.life_s(pilot))}"
     if running := facts.running_on(pilot):
-        return (f"{len(running)} job(s) run there, {facts.free(pilot)} are free", life), ""
+        return (f"jobs that run there: {len(running)}; free: {facts.free(pilot)}", life), ""
     if any(job.state in ("queued", "waiting") for job in facts.jobs):
         return (
             ("no job runs there, although jobs wait", life),

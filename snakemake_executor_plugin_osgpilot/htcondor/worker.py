@@ -276,7 +276,7 @@ def _pilots(htcondor: Any, request: Request) -> dict[str, Any]:
 
 
 def _occupied(htcondor: Any, request: Request) -> dict[str, list[Any]]:
-    """Return for each pilot when the pool last heard of it, and the jobs in it."""
+    """Return for each pilot when the pool last got its ad, and the jobs in it."""
     attributes = ["OSGPILOT_PILOT_ID", "JobId", "LastHeardFrom", "PartitionableSlot"]
     ads = _collector(htcondor, request).query(
         htcondor.AdType.Startd, constraint=request["constraint"], projection=attributes

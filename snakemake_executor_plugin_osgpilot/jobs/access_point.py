@@ -84,7 +84,7 @@ class AccessPoint(Protocol):
         """The pilots by HTCondor's name for them, as of `pilots`."""
 
     def occupied(self) -> dict[str, tuple[float, frozenset[str]]]:
-        """Return for each pilot of this run when the pool last heard of it, and the jobs in it by
+        """Return for each pilot of this run when the pool last got its ad, and the jobs in it by
         `cluster.proc`, in one query.
         """
 

@@ -17,9 +17,9 @@ from .state.events import Event, EventKind, ImageSent
 from .state.job import Job
 from .state.recovery import Leftover
 from .state.restore import restore
+from .state.rule_sums import RuleSums
 from .state.stuck_jobs import CapacityHistory
 from .state.submission import QUEUED_MAX, SubmissionThrottle
-from .state.table import RuleSums
 from .state.tracker import JobTracker
 from .state.view import View
 from .submitter import JobSubmitter, QueueQuota, Unshared

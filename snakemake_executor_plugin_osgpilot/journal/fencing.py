@@ -49,7 +49,7 @@ run over only when its lease is minutes old."""
 
 
 def _since_boot_s() -> float:
-    """Return a time that goes on while the machine or this process is suspended."""
+    """Return a time that also advances while the machine or this process is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

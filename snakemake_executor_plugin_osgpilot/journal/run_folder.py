@@ -12,7 +12,7 @@ from typing import Any
 from ..common import private_files as private
 from ..common.atomic_write import write_atomically
 from ..errors import InputError
-from ..jobs.state.table import RuleSums
+from ..jobs.state.rule_sums import RuleSums
 from ..model.identity import RunIdentity
 from ..model.resources import Pilot
 from ..model.runtime_by_size import SAMPLES_MAX, Sample

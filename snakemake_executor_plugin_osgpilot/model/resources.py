@@ -233,7 +233,7 @@ class Policy:
         return max(offer.walltime_max_s for offer in self.offers) - self.life_taken_s
 
 
-_NAMES = ("cores", "MB of memory", "MB of disk", "GPUs")
+_UNITS = (("core", "cores"), ("MB of memory",) * 2, ("MB of disk",) * 2, ("GPU", "GPUs"))
 
 
 def may_run_on(job_class: JobClass, offer: str) -> bool:
@@ -243,7 +243,7 @@ def may_run_on(job_class: JobClass, offer: str) -> bool:
 
 def lacks(job_class: JobClass, room: Shape, life_s: float) -> list[str]:
     """Return what `room`, which lasts for `life_s`, lacks for one job of this class."""
-    gaps = zip(job_class.shape, room, _NAMES, strict=True)
-    missing = [f"{needs - has} {name}" for needs, has, name in gaps if needs > has]
+    gaps = [needs - has for needs, has in zip(job_class.shape, room, strict=True)]
+    missing = [f"{n} {unit[n != 1]}" for n, unit in zip(gaps, _UNITS, strict=True) if n > 0]
     over_s = job_class.runtime_s - life_s
     return missing + ([f"{over_s // 60 + 1:.0f} min of life"] if over_s >= 0 else [])

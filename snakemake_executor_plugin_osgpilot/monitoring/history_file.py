@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OsgpilotError
-from .records import ALWAYS, FULL, Line
+from .line_check import FULL, Line
 
 HISTORY = "history.jsonl"
+
+ALWAYS = ("life", "end")
+"""Kinds that are written even above `SIZE_MAX`."""
 
 SIZE_MAX = 256 * 1024 * 1024
 """Above this, only `ALWAYS` is written; 100,000 jobs take 20 MB."""

@@ -11,7 +11,11 @@ from dataclasses import fields
 from typing import Any
 
 from ..model.resources import Policy, Shape
-from .records import FULL, Line
+
+Line = dict[str, Any]
+
+FULL = "full"
+"""Kind of the line after which nothing more is recorded of jobs and pilots."""
 
 Check = Callable[[Any], bool]
 

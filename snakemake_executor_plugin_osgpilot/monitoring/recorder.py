@@ -23,8 +23,8 @@ from ..scaling.autoscaler import Autoscaler, ScalingDecision
 from ..scaling.planner.eta import Eta
 from . import records as lines
 from .history_file import History
+from .line_check import Line
 from .progress import Steps
-from .records import Line
 
 WRITE_EVERY_S = 1.0
 NUMBERS_EVERY_S = 60.0

@@ -18,17 +18,10 @@ from ..jobs.state.job import Job, JobState
 from ..model.plan import Launch, Plan
 from ..model.resources import JobClass, Pilot
 from ..model.upcoming import UpcomingWork
+from .line_check import Line
 from .progress import Steps
 
-Line = dict[str, Any]
-
 VERSION = 1
-
-FULL = "full"
-"""Kind of the line after which nothing more is recorded of jobs and pilots."""
-
-ALWAYS = ("life", "end")
-"""Kinds that are written even after that."""
 
 TEXT_MAX = 4000
 """Longer texts are truncated: the output of a job may have any length."""

@@ -61,7 +61,7 @@ leave_if_unwanted() {
     age=$(lease_age_s) || return 0
     has_lease=yes
     if (( age > LEASE_S )); then
-        say "the workflow has not been heard of for $(( age / 60 )) min: leaving"
+        say "the workflow has not renewed its lease for $(( age / 60 )) min: leaving"
         exit 0
     fi
     if grep -qxF -- "${option[offer]}" "${option[run_folder]}/held-back" 2>/dev/null; then
@@ -336,7 +336,7 @@ watch() {
         look_at_lease
         look_at_scratch
         if (( missed >= LEASE_LOOKS )); then
-            say "the workflow has not been heard of: taking no new jobs"
+            say "the workflow has not renewed its lease: taking no new jobs"
         elif (( full >= SCRATCH_FULL_LOOKS )); then
             say "less than $SCRATCH_FULL_MB MB free in ${option[scratch]} for long: taking no new jobs"
         else

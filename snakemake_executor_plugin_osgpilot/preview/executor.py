@@ -32,7 +32,6 @@ from ..model.resources import JobClass
 from ..model.snapshot import Snapshot
 from ..monitoring.console import SnakemakeHandler
 from ..pilots.parameters import script
-from ..report.locate import earlier_leads
 from ..routing.policy import Where
 from ..routing.rules import RuleRouter
 from ..run.assembly import PreparedRun, preflight
@@ -42,6 +41,7 @@ from ..staging.group_stages import split_groups
 from ..staging.payload import members
 from .dag_tasks import tasks_of
 from .dry_plan import Rehearsal, charge_ratio, rehearse
+from .earlier_run import earlier_leads
 from .ended import Ended
 from .lead_times import Coming, coming
 from .result import Forecaster, Preview, ProjectPreview

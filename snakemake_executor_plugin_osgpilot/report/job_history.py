@@ -55,8 +55,9 @@ def rebuild(job: Job, events: list[JobEvent], ends_s: Mapping[int, float]) -> No
     if first == last:
         # most jobs have only one session: the loop below in short
         replay.take(ordered)
-        for session in sorted(each for each in ends_s if each >= first):
-            replay.cancel(ends_s[session])
+        if job.state not in OVER:
+            for session in sorted(each for each in ends_s if each >= first):
+                replay.cancel(ends_s[session])
         return
     by_session = {n: list(own) for n, own in groupby(ordered, key=itemgetter(0))}
     for session in sorted({*by_session, *(each for each in ends_s if each > first)}):
@@ -106,7 +107,8 @@ class _Replay:
 
     def take(self, events: list[JobEvent]) -> None:
         """Apply the events of one session, in their order."""
-        if len({event[1] for event in events}) < len(events):
+        moves_s = [event[1] for event in events if event[2] in _STATE]
+        if len(set(moves_s)) < len(moves_s):
             for _, group in groupby(events, key=itemgetter(1)):
                 self._apply(_plausible(list(group), self._job.state))
         else:
@@ -138,12 +140,13 @@ class _Replay:
 
     def _started(self, at_s: float, pilot: str, slot: str, allocation: str, node: str) -> None:
         job = self._job
-        same = next((a for a in job.attempts if a.started_s == at_s), None)
-        if same is not None and same.how != "cancelled":
-            return
-        if same is not None:
-            # it survived the end of a session
-            job.attempts.remove(same)
+        if job.attempts:
+            same = next((a for a in job.attempts if a.started_s == at_s), None)
+            if same is not None and same.how != "cancelled":
+                return
+            if same is not None:
+                # it survived the end of a session
+                job.attempts.remove(same)
         self._seen_s = max(self._seen_s, at_s)
         self._stop(at_s, "interrupted")
         job.attempts.append(Attempt(job, pilot, slot, at_s, allocation=allocation, node=node))

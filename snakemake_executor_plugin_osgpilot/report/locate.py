@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +9,8 @@ from ..errors import InputError
 from ..journal.holder import LEASE_S, RunOwner, is_alive
 from ..journal.lease import lease_age_s
 from ..journal.process import started, this_process
-from ..journal.run_folder import EARLIER_RUNS_MAX, RunFolder
+from ..journal.run_folder import RunFolder
 from ..monitoring.history_file import HISTORY, read
-from .lead_times import Leads, leads
 from .replay import ReplayedRun
 
 
@@ -25,27 +22,16 @@ def find(workdir: Path, run: str = "") -> Path:
     """
     folders = newest_first(workdir)
     if not folders:
-        raise InputError(f"there is no run of osgpilot in {workdir}; name its folder with --dir")
+        raise no_run_in(workdir)
     found = [f for f in folders if f.name == run] or [f for f in folders if f.name.startswith(run)]
     if not found:
-        raise InputError(f"run {run} is not in {workdir}; `osgpilot runs` lists those that are")
+        raise InputError(
+            f"run {run} is not in {workdir.absolute()}; `osgpilot runs` lists those that are"
+        )
     if run and len(found) > 1:
         names = ", ".join(folder.name for folder in found)
         raise InputError(f"several runs begin with {run}: {names}")
     return found[0]
-
-
-def earlier_leads(workdir: Path, offers: Collection[str]) -> Leads | None:
-    """Return the lead times of the latest run in which a pilot of `offers` was ready, None if none.
-
-    Unreadable histories are skipped.
-    """
-    for folder in newest_first(workdir)[:EARLIER_RUNS_MAX]:
-        with suppress(InputError):
-            seen = leads(Watched(folder).look(), offers)
-            if seen.boots_s:
-                return seen
-    return None
 
 
 def newest_first(workdir: Path) -> list[Path]:
@@ -53,6 +39,12 @@ def newest_first(workdir: Path) -> list[Path]:
     histories = (workdir / ".snakemake" / "osgpilot").glob(f"*/{HISTORY}")
     ordered = sorted(histories, key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.parent for path in ordered]
+
+
+def no_run_in(workdir: Path) -> InputError:
+    """Return the error of a folder without runs."""
+    where = workdir.absolute()
+    return InputError(f"there is no run of osgpilot in {where}; name its folder with --dir")
 
 
 @dataclass

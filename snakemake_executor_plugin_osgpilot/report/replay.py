@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..model.resources import JobClass, Shape
-from ..monitoring.line_check import is_whole
+from ..monitoring.line_check import FULL, Line, is_whole
 from ..monitoring.progress import Steps
-from ..monitoring.records import FULL, Line
 from .entities import Failure, Job, Pilot
 from .job_history import LAST, OVER, RANK, JobEvent, rebuild
 
@@ -165,12 +164,14 @@ class ReplayedRun:
         shape = Shape(*(line[name] for name in Shape._fields))
         job_class = JobClass(shape, line["runtime_s"])
         rule, at_s = line["rule"], line["at_s"]
+        memory_mb = line.get("rule_memory_mb")
         for key, label, *names in line["jobs"]:
-            attempt = (self.lives, at_s, key)
-            self._latest[rule, label] = max(self._latest.get((rule, label), attempt), attempt)
+            attempt, job = (self.lives, at_s, key), (rule, label)
+            self._latest[job] = max(self._latest.get(job, attempt), attempt)
             if key not in self.jobs:
-                self.jobs[key] = Job(key, rule, job_class, label, names=tuple(names))
-                self.jobs[key].rule_memory_mb = line.get("rule_memory_mb")
+                self.jobs[key] = Job(
+                    key, rule, job_class, label, names=tuple(names), rule_memory_mb=memory_mb
+                )
             self._note(key, at_s, "queued", (rule, job_class, label, *names))
         self._at(at_s)
 

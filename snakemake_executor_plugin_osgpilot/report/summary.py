@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from ..common.counting import count_of
 from ..common.failure_text import summary
 from ..monitoring.progress import Progress
 from ..scaling.planner.eta import Eta
@@ -185,8 +187,9 @@ def view(replayed: ReplayedRun, now_s: float, *, alive: bool) -> View:
     max_core_s = replayed.life.get("policy", {}).get("core_s_max")
     max_core_h = None if max_core_s is None else max_core_s / 3600
     plan = replayed.plan or {}
-    makespan_s, bound_s = makespan(replayed, at_s), bound(replayed, at_s)
+    makespan_s, bound_s = makespan(replayed, at_s), bound(replayed, used_core_h * 3600)
     progress = _progress(replayed, rules, at_s, alive=alive)
+    used = _used(replayed)
     return View(
         run=replayed.life.get("run", replayed.name),
         project=replayed.life.get("project", ""),
@@ -209,11 +212,11 @@ def view(replayed: ReplayedRun, now_s: float, *, alive: bool) -> View:
         charged_core_h=charged_core_h,
         makespan_s=makespan_s,
         bound_s=bound_s,
-        pilots_never_used=_never_used(replayed),
+        pilots_never_used=_never_used(replayed, used),
         forecast=plan.get("forecast", {}),
         decisions=_decisions(replayed),
         failures=_failures(replayed),
-        transfers=_transfers(replayed),
+        transfers=_transfers(replayed, len(used)),
         is_full=replayed.is_full,
         sites=_sites(pilots),
     )
@@ -342,7 +345,7 @@ def makespan(replayed: ReplayedRun, at_s: float) -> float:
     return max(0.0, max(ended, default=at_s) - min(begun))
 
 
-def bound(replayed: ReplayedRun, at_s: float) -> float:
+def bound(replayed: ReplayedRun, used_core_s: float) -> float:
     """Return the time that no number of pilots beats, given the work that was done.
 
     The first pilot has to come; then the longest chain of jobs runs, or all cores allowed share
@@ -356,12 +359,11 @@ def bound(replayed: ReplayedRun, at_s: float) -> float:
     largest = max((o["shape"]["cores"] for o in policy.get("offers", ())), default=1)
     cores = policy.get("pilots_max", 1) * largest
     cores = min(cores, policy.get("cores_max") or cores)
-    used_core_s = sum(a.core_s(at_s) for j in replayed.jobs.values() for a in j.attempts)
     first_s = max(0.0, min(starts) - min(begun))
     return float(first_s + max(replayed.critical_path_s, used_core_s / cores))
 
 
-def _transfers(replayed: ReplayedRun) -> Transfers:
+def _transfers(replayed: ReplayedRun, pilots: int) -> Transfers:
     measured = [job.usage for job in replayed.jobs.values() if job.usage.received_kb]
     sent, shared = replayed.images.values(), replayed.shared.values()
     return Transfers(
@@ -370,7 +372,7 @@ def _transfers(replayed: ReplayedRun) -> Transfers:
         from_jobs_mb=sum(usage.sent_kb for usage in measured) / 1024,
         images=len(sent),
         images_mb=sum(sent) / 1024**2,
-        pilots=len(_used(replayed)),
+        pilots=pilots,
         shared=len(shared),
         shared_mb=sum(shared) / 1024**2,
     )
@@ -381,8 +383,7 @@ def _used(replayed: ReplayedRun) -> set[str]:
     return {attempt.pilot for job in replayed.jobs.values() for attempt in job.attempts}
 
 
-def _never_used(replayed: ReplayedRun) -> int:
-    used = _used(replayed)
+def _never_used(replayed: ReplayedRun, used: Collection[str]) -> int:
     return sum(p.started_s is not None and p.name not in used for p in replayed.pilots.values())
 
 
@@ -391,7 +392,8 @@ def _decisions(replayed: ReplayedRun) -> list[Decision]:
     refused: set[str] = set()
     for plan in replayed.decisions:
         for action in plan["actions"]:
-            text = f"{action['action']} {action['count']} pilot(s): {action['reason']}"
+            pilots = count_of(action["count"], "pilot")
+            text = f"{action['action']} {pilots}: {action['reason']}"
             found.append(Decision(plan["at_s"], text))
         news = [refusal for refusal in plan["refusals"] if refusal["rule"] not in refused]
         refused = {refusal["rule"] for refusal in plan["refusals"]}

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from ..common.counting import count_of
 from ..common.names import safe_name
 from ..common.redact import Redactor
 from ..common.system_clock import SystemClock
@@ -261,9 +262,10 @@ def _assemble(
         intake.left = recall(taken, access_point, queue)
         # keep the pilots until the first jobs are handed over
         queue.expect(UpcomingWork(later=1))
+        jobs = count_of(len(intake.left.entries), "job")
         logger.info(
-            f"resuming run {seat.run}: {len(intake.left.entries)} job(s) in the queue or ended "
-            f"since, {len(fleet.live)} pilot(s)"
+            f"resuming run {seat.run}: {jobs} in the queue or ended since, "
+            f"{count_of(len(fleet.live), 'pilot')}"
         )
     ending = Ending(controller, access_point, prepared.clusters, taken, fleet, options.on_exit)
     return Run(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
 from traceback import extract_tb
 
+from ..common.counting import count_of
 from ..errors import OsgpilotError, OutcomeUnknownError
 from ..jobs.manager import JobManager
 from ..jobs.state.start_failures import START_FAILURE_LIMIT
@@ -122,7 +123,7 @@ class RunController:
         if unfinished:
             self._attempt("remove the jobs of this run", self._remove_jobs)
         if self._fleet.live:
-            logger.info(f"ending {len(self._fleet.live)} pilot(s)")
+            logger.info(f"ending {count_of(len(self._fleet.live), 'pilot')}")
         over = self._attempt("end the pilots", self._end_pilots)
         if unfinished:
             over &= self._attempt("empty the queue", self._queue_emptied)
@@ -155,7 +156,9 @@ class RunController:
     def _end_pilots(self) -> None:
         self._fleet.end()
         if left := ", ".join(pilot.allocation_id for pilot in self._fleet.live):
-            logger.info(f"Slurm job(s) {left} end when the jobs of others in them have finished")
+            logger.info(
+                f"these end when the jobs of others in them have finished: Slurm job {left}"
+            )
 
     def _queue_emptied(self) -> None:
         if self._queue.remaining():
@@ -295,7 +298,7 @@ class RunController:
         """Log the actions, and each rule that limits pilots when it begins to."""
         actions = Counter((type(action).__name__.lower(), action.reason) for action in plan.actions)
         for (verb, reason), number in actions.items():
-            logger.info(f"{verb} {number} pilot(s): {reason}")
+            logger.info(f"{verb} {count_of(number, 'pilot')}: {reason}")
         refused = {r.rule: r.reason for r in plan.refusals if r.rule not in PASSING_RULES}
         for rule, reason in refused.items():
             if rule not in self._refused:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 
+from ..common.counting import count_of
 from ..errors import OsgpilotError
 from ..htcondor.bundle_folder import STATUS
 from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE, JOB_OUTPUT
@@ -94,7 +95,7 @@ class Intake:
                 new.append(job)
         self._adopted.clear()
         for why, number in self._again.items():
-            logger.info(f"{number} job(s) of the previous session are resubmitted: {why}")
+            logger.info(f"resubmitting {count_of(number, 'job')} of the previous session: {why}")
         self._again.clear()
         self.queue.claim(known, instead)
         self.queue.add(new)

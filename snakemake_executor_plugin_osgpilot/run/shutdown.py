@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from typing import Protocol
 
+from ..common.counting import count_of
 from ..errors import OsgpilotError, OutcomeUnknownError
 from ..htcondor.neutral_path import unlink
 from ..htcondor.submit_description import BUNDLE, INPUT_FOLDER, JOB_FILE, SHARED_FOLDER
@@ -113,8 +114,9 @@ class Ending:
         with suppress(OsgpilotError):
             self._taken.journal.record_pilots(self._fleet.pilots)
         self._release()
+        pilots = count_of(len(self._fleet.live), "pilot")
         logger.info(
-            f"jobs and {len(self._fleet.live)} pilot(s) of run {self._taken.seat.run} keep running "
+            f"jobs and {pilots} of run {self._taken.seat.run} keep running "
             "without Snakemake: the same command resumes the run, `osgpilot cleanup` ends it"
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from typing import Protocol
 
-from ..jobs.state.table import RuleSums
+from ..jobs.state.rule_sums import RuleSums
 from ..model.plan import Plan
 from ..model.resources import JobClass, Policy, Shape
 from ..model.snapshot import Running, Snapshot

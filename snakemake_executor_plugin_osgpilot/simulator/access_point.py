@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
-from ..jobs.state.table import RuleSums
+from ..jobs.state.rule_sums import RuleSums
 from ..model.resources import JobClass, Shape
 from ..model.snapshot import Running
 from ..model.upcoming import UpcomingWork

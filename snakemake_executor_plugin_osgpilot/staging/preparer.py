@@ -181,8 +181,8 @@ class Preparer:
         """Warn of effects that jobs of this rule have only on this machine."""
         if not job.output:
             self.requests.warn(
-                f"rule {job.rule} has no output: it runs elsewhere, and no file that it makes, "
-                "changes or removes, is one here; make it a local rule if it is meant for this one"
+                f"rule {job.rule} has no output: it runs on another machine and changes no "
+                "file on this one; make it a local rule if it should"
             )
         if self.workflow.workflow_settings.cache is not None and job.rule.cache.output:
             self.requests.warn(

@@ -48,24 +48,24 @@ RESOURCES = (
     ),
     Resource(
         "disk_mb",
-        "scratch space of the job; `disk` takes text. An image that travels comes on top",
+        "scratch space of the job; `disk` takes text. The size of an image that travels is added",
         'MB; `disk`: `"20GB"`',
         f"{DEFAULTS_MB['disk_mb']} MB",
     ),
     Resource(
         "runtime",
-        "the most that the job takes; it starts only on a pilot that lives longer",
+        "maximum runtime of the job; it starts only on a pilot that lives longer",
         'minutes, or text: `"2h"`',
         "no limit known",
     ),
     Resource(GPU, "GPUs of the job", "whole number", "0"),
     Resource(
         GPU_MODEL,
-        "words of the GPU's name as HTCondor knows it, whatever the case",
+        "words of the GPU's name in HTCondor, in any case",
         'text: `a100`, `"A100 SXM4 40GB"`; needs `gpu`',
         "any model",
     ),
-    Resource(GPU_MANUFACTURER, "who makes the GPU", "`nvidia` or `amd`; needs `gpu`", "any"),
+    Resource(GPU_MANUFACTURER, "manufacturer of the GPU", "`nvidia` or `amd`; needs `gpu`", "any"),
     Resource(
         IMAGE,
         "[image](software.md#containers) in which the command runs",
@@ -81,7 +81,7 @@ RESOURCES = (
     ),
     Resource(
         "mem_mb_per_cpu",
-        "of the Slurm plugin: memory of the job for each of its cores, in place of `mem_mb`",
+        "of the Slurm plugin: memory of the job per core, instead of `mem_mb`",
         "MB",
         "`mem_mb`",
     ),
@@ -99,7 +99,10 @@ RESOURCES = (
         "as `osgpilot-offload` says",
     ),
     Resource(
-        PROJECT, "project that pays for this rule's jobs", "name of a project", "`osgpilot-project`"
+        PROJECT,
+        "project to which this rule's jobs are accounted",
+        "name of a project",
+        "`osgpilot-project`",
     ),
     Resource(
         SHARING,
@@ -109,13 +112,13 @@ RESOURCES = (
     ),
     Resource(
         PARTITION,
-        "partition on whose pilots alone this rule's jobs run",
+        "partition of the only pilots on which this rule's jobs run",
         "a `name` of the site file's `partitions`; `default` if it has none",
         "any",
     ),
     Resource(
         PILOT_CORES,
-        "cores of the pilots on which alone this rule's jobs run",
+        "cores of the only pilots on which this rule's jobs run",
         "whole number",
         "any",
     ),

@@ -77,7 +77,7 @@ take_root() {
     done
     cd -- "$root$workdir" && ln -s -- "$root" osgpilot-root && ln -s -- "$PWD" "$top/osgpilot-work"
 }
-# Link what is in folder $1 of osgpilot-root to the same place in $2. What is there in the image stays, and so do
+# Link what is in folder $1 of osgpilot-root to the same place in $2. Files of the image stay, and so do
 # folders of the node that are bound into the container.
 make_real() {
     local entry name

@@ -86,7 +86,7 @@ def test_more_than_one_pilot_ran_jobs(record: dict[str, Any]) -> None:
 @pytest.mark.usefixtures("output")
 def test_the_next_plan_expects_of_pilots_what_these_took() -> None:
     planned = in_pool("sh", "-c", f"cd {EXAMPLE} && osgpilot plan -- --forceall")
-    assert re.search(r"boot .*: from [1-4] pilot\(s\) of the run of 2", planned), planned
+    assert re.search(r"boot .*: from [1-4] pilots? of the run of 2", planned), planned
 
 
 @pytest.mark.usefixtures("output")

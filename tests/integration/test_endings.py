@@ -138,7 +138,7 @@ def test_pilots_that_die_at_start_cost_little_and_need_no_restart_when_that_is_m
     workflow.write_site({**SITE, "setup": [check]})
     workflow.snakefile(MANY)
     process = workflow.start()
-    until(lambda: "4 consecutive pilot(s) ran no job" in workflow.said, "the breaker to open")
+    until(lambda: "4 consecutive pilots ran no job" in workflow.said, "the breaker to open")
     assert "this cluster is closed" in workflow.said
     assert len(workflow.record()["pilots"]) == 4
     mended.touch()
@@ -152,7 +152,7 @@ def test_pilots_that_never_match_are_not_started_for_ever(workflow):
     workflow.write_site({**SITE, "condor": never})
     workflow.snakefile(MANY)
     process = workflow.start()
-    until(lambda: "4 consecutive pilot(s) ran no job" in workflow.said, "the breaker to open")
+    until(lambda: "4 consecutive pilots ran no job" in workflow.said, "the breaker to open")
     assert "ended without a job although jobs wait" in workflow.said
     assert len(workflow.record()["pilots"]) == 4
     os.kill(process.pid, signal.SIGINT)
@@ -205,7 +205,7 @@ def test_ctrl_c_does_not_wait_for_an_sbatch_that_hangs(workflow, monkeypatch, su
     until(lambda: not pilots_in_slurm(), "the end of the late pilot")
     assert "JobState=COMPLETED" in tool("scontrol", "show", "job", late)
     log = (folder / "pilots" / pilot.name / "slurm.log").read_text()
-    assert "the workflow has not been heard of" in log
+    assert "the workflow has not renewed its lease" in log
     cleaned = subprocess.run(["osgpilot", "cleanup", "--yes", "--dir", "."], cwd=workflow.folder)
     assert cleaned.returncode == 0
     with closing(Journal(folder / JOURNAL)) as journal:

@@ -67,12 +67,12 @@ def test_whatever_waits_is_explained_with_the_next_step(workflow):
     assert pilot["subject"] == reported["subject"]
     subjects = {each["subject"] for each in others}
     assert {"rule long", "rule second", "rule grows"} <= subjects
-    assert f"1 pilot(s) pending (Slurm job {pending}): can run it; Slurm says" in words(others)
+    assert f"1 pilot pending (Slurm job {pending}): can run it; Slurm says" in words(others)
 
     # the pilot is busy, and there is no other for want of budget
     tool("scancel", *blockers)
     until(running, "a running job")
-    until(lambda: "busy, lacks 1 cores now" in words(explained(workflow, "second")), "busy pilots")
+    until(lambda: "busy, lacks 1 core now" in words(explained(workflow, "second")), "busy pilots")
     head, second = explained(workflow, "second")
     assert head["lines"] == ["rule second: 30 waiting"]
     assert "asks for 2 cores, 512 MB (rule: 500 MB), 100 MB disk" in second["lines"][0]

@@ -26,7 +26,7 @@ def osgpilot(tmp_path):
 
 def test_a_site_file_is_written_checked_and_used(osgpilot, workflow, tmp_path):
     assert osgpilot("site", "init", *KNOWN, "--force").returncode == 0
-    assert osgpilot("site", "check").stdout == "site file site.yaml: nothing is wrong\n"
+    assert osgpilot("site", "check").stdout == "site file site.yaml: no problem found\n"
     reported = osgpilot("doctor")
     assert reported.returncode == 0, reported.stdout
     assert "failed" not in reported.stdout

@@ -74,7 +74,7 @@ def test_the_run_does_what_the_plan_said_and_the_plan_leaves_nothing(workflow):
     assert workflow.run() == 0, workflow.said
     ran = [line.removeprefix("osgpilot: ") for line in workflow.said.splitlines()]
     assert [line for line in ran if line.startswith("rule ") and " -> " in line] == lines
-    assert f"launch 1 pilot(s): {start['reason']}" in workflow.said
+    assert f"launch 1 pilot: {start['reason']}" in workflow.said
     same_scripts(workflow.folder, project, reported["pilot_script"])
 
 

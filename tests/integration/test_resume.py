@@ -92,7 +92,7 @@ def test_a_killed_snakemake_goes_on_where_it_was(counted, shared):
     pilots = pilots_in_slurm()
 
     assert counted.run(*options(shared)) == 0, counted.said
-    assert "resumed tracking 6 job(s) of the previous session" in counted.said
+    assert "resumed tracking 6 jobs of the previous session" in counted.said
     assert [pilot["allocation"] for pilot in counted.record()["pilots"]] == [
         line.split()[0] for line in pilots
     ]
@@ -192,7 +192,7 @@ def test_a_submission_that_a_killed_snakemake_left_under_way_is_waited_for(workf
     until(lambda: "resuming run" in workflow.said or asks(), "the next start to ask")
     worker.resume()
     assert following.wait(PATIENCE_S) == 0, workflow.said
-    assert "resumed tracking 4 job(s) of the previous session" in workflow.said
+    assert "resumed tracking 4 jobs of the previous session" in workflow.said
     assert executions(shared) == ["0", "1", "2", "3"]
     assert nothing_left()
 
@@ -323,7 +323,7 @@ def test_what_killed_runs_left_is_removed_and_nothing_of_a_live_one(counted, sha
     assert len(jobs_in_queue()) == 12
     assert (status(dead), status(counted)) == (4, 0)
 
-    assert "removed what 2 run(s) had left" in cleanup("--yes")
+    assert "removed what 2 runs left behind" in cleanup("--yes")
     assert len(jobs_in_queue()) == 6
     assert len(pilots_in_slurm()) == 1
     assert status(dead) == 3, "jobs were cancelled"

@@ -331,6 +331,6 @@ rule all:
     process.wait()
     (shared / "go").touch()
     assert workflow.run(*options) == 0, workflow.said
-    assert "resumed tracking 1 job(s) of the previous session" in workflow.said
+    assert "resumed tracking 1 job of the previous session" in workflow.said
     assert (workflow.folder / "out").read_text() == "made"
     assert len((shared / "ran").read_text().splitlines()) == 1

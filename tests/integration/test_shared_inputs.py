@@ -107,7 +107,7 @@ def test_a_resumed_run_goes_on_with_the_jobs_that_share_inputs(workflow: Workflo
     tool("condor_qedit", keeper, "CommonTransferFailed", "true")
     options = ("--nolock", "--rerun-incomplete", "--osgpilot-shared-inputs", "off")
     assert workflow.run(*options) == 0, workflow.said
-    assert "resumed tracking 4 job(s) of the previous session" in workflow.said
+    assert "resumed tracking 4 jobs of the previous session" in workflow.said
     expected = hashlib.md5(genome).hexdigest()
     for n in range(4):
         assert (workflow.folder / f"out/{n}.txt").read_text().split()[0] == expected

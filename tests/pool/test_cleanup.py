@@ -102,7 +102,7 @@ def test_jobs_at_an_access_point_elsewhere(dead: Pool):
     assert len(ours(dead)) == before
     said = cleanup(dead, "--yes", host="login")
     assert "its jobs are out of the queue of ap.localpool" in said
-    assert "removed what 1 run(s) had left" in said
+    assert "removed what 1 run left behind" in said
     assert len(ours(dead)) == before - 2
 
 
@@ -111,7 +111,7 @@ def test_jobs_of_a_run_whose_folder_is_gone(dead: Pool):
     site = ("--site", str(folder / "site.yaml"))
     assert fates(cleanup(dead, *site, host="login"))["gone"] == "not seen from here"
     said = cleanup(dead, *site, "--dir", str(folder), "--yes", host="login")
-    assert "removed what 1 run(s) had left" in said
+    assert "removed what 1 run left behind" in said
     assert len(ours(dead)) == before - 2
 
 

@@ -124,7 +124,7 @@ def test_jobs_of_others_with_our_tags_change_nothing(scene: Scene):
 
     second = scene.start()
     until(
-        lambda: "resumed tracking 6 job(s) of the previous session" in scene.said,
+        lambda: "resumed tracking 6 jobs of the previous session" in scene.said,
         60,
         "the jobs of the first life",
     )

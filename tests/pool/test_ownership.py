@@ -79,7 +79,7 @@ def test_a_run_is_held_by_one_host_and_gone_on_with_after_its_reboot(pool: Pool)
     pool.say("touch", f"{SHARED}/go")
     done = subprocess.run(argv(pool, "login"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "resumed tracking 2 job(s) of the previous session" in done.stderr
+    assert "resumed tracking 2 jobs of the previous session" in done.stderr
     for n in range(2):
         assert pool.say("cat", f"{SHARED}/ran-{n}") == "start", "executed once"
     assert pool.say("condor_q", "-allusers", "-af", "JobStatus", host="ap") == ""
@@ -141,7 +141,7 @@ def test_a_snakemake_that_wakes_up_after_its_run_was_taken_over_touches_nothing(
     following = begin("ap")
     until(
         lambda: (
-            "resumed tracking 2 job(s) of the previous session" in said("ap")
+            "resumed tracking 2 jobs of the previous session" in said("ap")
             or following.poll() is not None
         ),
         120,

@@ -148,7 +148,7 @@ def test_what_a_killed_run_left_is_reaped_and_nothing_else(odd: tuple[Pool, set[
         assert len(pilots(pool, foreign)) == 1
         cleaned = ("osgpilot", "cleanup", "--dir", HERE, "--yes")
         said = pool.run(*cleaned, host="ap", folder=HERE)
-        assert "removed what 1 run(s) had left" in said.stdout + said.stderr
+        assert "removed what 1 run left behind" in said.stdout + said.stderr
         assert pilots(pool, foreign) == []
     # from anywhere, and without being confined to a folder
     pool.say("osgpilot", "cleanup", "--yes", folder="/home/alice")

@@ -106,8 +106,8 @@ class LostPilots:
             self._disconnected.pop(job_id, None)
 
     def take_starterless(self, occupied: Mapping[str, tuple[float, frozenset[str]]]) -> list[str]:
-        """Pop the keys of jobs cut off from a pilot that ended, or that the pool has heard of since
-        without them.
+        """Pop the keys of jobs cut off from a pilot that ended, or whose ad has since reached the
+        pool without them.
 
         HTCondor's shadow would try to reconnect until the job's lease ends.
         """

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 
+from ...common.counting import count_of
 from ...model import memory_balance as balance
 from ...model.resources import UNBOUNDED, JobClass, Shape
 from ...model.runtime_by_size import RuntimesBySize
@@ -24,9 +25,10 @@ from .pilot_failures import PilotStartFailures
 from .priorities import JobPriorities
 from .recovery import Past
 from .release_schedule import ReleaseSchedule
+from .rule_sums import RuleSums
 from .shared_transfers import SharedTransfers
 from .submission import Batch, SubmitQueue
-from .table import QUEUED, JobTable, RuleSums
+from .table import QUEUED, JobTable
 from .view import View
 
 
@@ -173,7 +175,9 @@ class JobTracker:
         """Return the messages for the user since the last call, equal ones of jobs counted."""
         messages, self.starts.notices = self.starts.notices, []
         notices, self._notices = self._notices, Counter()
-        return messages + [f"{count} job(s) of rule {text}" for text, count in notices.items()]
+        return messages + [
+            f"{count_of(count, 'job')} of rule {text}" for text, count in notices.items()
+        ]
 
     def take_changes(self) -> list[Job]:
         """Return the jobs that changed state since the last call, each as of that change."""

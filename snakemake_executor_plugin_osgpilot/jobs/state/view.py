@@ -10,7 +10,7 @@ from ...model.resources import JobClass
 from ...model.snapshot import Running
 from ...model.upcoming import UpcomingWork
 from .job import Job
-from .table import RuleSums
+from .rule_sums import RuleSums
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ...common.counting import count_of
 from ...model.snapshot import Gate
 
 FAILURES_MAX = 4
@@ -115,7 +116,8 @@ class Breaker:
     def _reason(self, then: str) -> str:
         if self.failures < FAILURES_MAX and self.permanent:
             return self.cause
-        return f"{self.failures} consecutive pilot(s) ran no job, the last: {self.cause}{then}"
+        pilots = count_of(self.failures, "consecutive pilot")
+        return f"{pilots} ran no job, the last: {self.cause}{then}"
 
 
 CLOSED = Breaker()

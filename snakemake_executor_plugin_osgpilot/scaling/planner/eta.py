@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ...common.durations import duration, rough
-from ...jobs.state.table import RuleSums
-from ...model.upcoming import UpcomingWork
+from ...jobs.state.rule_sums import RuleSums
 from .critical_path import longest_path
+
+if TYPE_CHECKING:
+    from ...model.upcoming import UpcomingWork
 
 EARLIER_WEIGHT = 3
 """Number of jobs of this run that count as much as all earlier runs: inputs may have changed."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from ...common.counting import count_of
 from ...common.durations import duration
 from ...model.plan import Launch, Refusal
 from ...model.resources import JobClass, PilotType, Policy
@@ -65,11 +66,12 @@ def _launches(assessment: Assessment) -> tuple[list[Launch], list[Refusal]]:
         return [], []
     counts = _counts(assessment)
     cores = sum(c.shape.cores * n for c, n in assessment.unmet.items())
-    jobs = f"{sum(assessment.unmet.values())} job(s) ({cores} cores)"
+    jobs = count_of(sum(assessment.unmet.values()), "job") + f" ({count_of(cores, 'core')})"
     reason = f"no pilot yet for {jobs}"
     if assessment.have.cores:
         lead = duration(assessment.forecast.lead_s)
-        reason = f"no room for {jobs} in {assessment.have.cores} cores of pilots within {lead}"
+        have = count_of(assessment.have.cores, "core")
+        reason = f"no room for {jobs} in {have} of pilots within {lead}"
     wanted = [(offer, _walltime_s(offer, counts, assessment), n) for offer, n in counts.items()]
     return admit(wanted, assessment.taken, assessment.policy, assessment.snapshot.gates, reason)
 

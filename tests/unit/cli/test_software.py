@@ -83,8 +83,8 @@ def test_pruning_keeps_what_was_used_lately(cache):
     image(cache, "conda-2", environment("two"))
     os.utime(cache / "conda-2.sif", (0, 0))
     said = call("prune")
-    assert "removed conda-2: envs/two.yaml\n1 image(s) removed, 3 MB freed" in said
+    assert "removed conda-2: envs/two.yaml\nremoved 1 image, freed 3 MB" in said
     assert sorted(path.name for path in cache.glob("conda-*")) == ["conda-1.json", "conda-1.sif"]
-    assert "1 image(s) removed" in call("prune", "--days", "0")
-    assert "0 image(s) removed" in call("prune", "--days", "0")
+    assert "removed 1 image" in call("prune", "--days", "0")
+    assert "removed 0 images" in call("prune", "--days", "0")
     assert conda.found("k") is None

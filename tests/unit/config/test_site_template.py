@@ -57,7 +57,7 @@ def test_only_permitted_partitions_are_used(drafted):
         "it is for the groups biolab",
     ):
         assert f"# Not used: {reason}" in text
-    assert "# 2 node(s) with 126 cores, 256000 MB (2031 a core)" in text
+    assert "# 2 nodes with 126 cores, 256000 MB (2031 a core)" in text
     assert site.slurm.account == "bio"
     assert "you also have: bio-gpu" in text
 

@@ -90,4 +90,4 @@ def test_resumed_jobs_are_counted_once_per_batch(batch, logged):
     intake = Calls(result=1)
     IntakeListener(intake).handed_over(batch)
     assert intake.made == [("hand_over", [each.job for each in batch])]
-    assert logged.info == ["resumed tracking 1 job(s) of the previous session"]
+    assert logged.info == ["resumed tracking 1 job of the previous session"]

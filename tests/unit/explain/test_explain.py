@@ -71,23 +71,23 @@ JOBS = {
     ),
     "too big for the pilots there are": (
         run(job(job_class=JobClass(Shape(4, 3000))), pilot(shape=Shape(2, 1850))),
-        "1 pilot(s) ready (Slurm job 7): too small even when empty, lacks 2 cores and 1150 MB of "
+        "1 pilot ready (Slurm job 7): too small even when empty, lacks 2 cores and 1150 MB of "
         "memory",
         "wait: osgpilot plans again every 20 s and starts a pilot that suits it",
     ),
     "longer than the pilot lives": (
         run(job(job_class=JobClass(Shape(1, 512), 1800)), pilot(life_s=900.0)),
-        "1 pilot(s) ready (Slurm job 7): too small even when empty, lacks 16 min of life",
+        "1 pilot ready (Slurm job 7): too small even when empty, lacks 16 min of life",
         "wait: osgpilot plans again",
     ),
     "the pilot is busy": (
         run(job(), pilot(), taking(4, 3500)),
-        "1 pilot(s) ready (Slurm job 7): busy, lacks 1 cores and 212 MB of memory now",
+        "1 pilot ready (Slurm job 7): busy, lacks 1 core and 212 MB of memory now",
         "wait: it starts when a pilot has come or has room",
     ),
     "a pilot waits for resources": (
         run(job(), pilot(**PENDING)),
-        "1 pilot(s) pending (Slurm job 7): can run it; Slurm says Resources: it is among the next "
+        "1 pilot pending (Slurm job 7): can run it; Slurm says Resources: it is among the next "
         "to start, but its cores, memory or GPUs are in use by other jobs",
         "wait: it starts when Slurm has started a pilot",
     ),
@@ -103,7 +103,7 @@ JOBS = {
     ),
     "a pilot boots": (
         run(job(), pilot(state="booting")),
-        "1 pilot(s) booting (Slurm job 7): can run it when it is up",
+        "1 pilot booting (Slurm job 7): can run it when it is up",
         "wait: it starts when",
     ),
     "the budget is spent": (
@@ -118,7 +118,7 @@ JOBS = {
     ),
     "room is free, and HTCondor is to match": (
         run(job(), pilot()),
-        "1 pilot(s) ready (Slurm job 7): can run it now",
+        "1 pilot ready (Slurm job 7): can run it now",
         "wait: HTCondor starts it within a minute or two",
     ),
     "room is free, and HTCondor does not match": (
@@ -134,7 +134,7 @@ JOBS = {
     "HTCondor did not offer it": (
         run(job(for_s=900.0, woken_s=[NOW_S - 600.0, NOW_S - 120.0]), pilot()),
         "HTCondor did not offer it to pilots: osgpilot held and released or resubmitted it "
-        "2 time(s), last 2 min ago",
+        "2 times, last 2 min ago",
         "see: condor_q -better-analyze 12.3",
     ),
     "it is not sent yet": (
@@ -154,7 +154,7 @@ JOBS = {
     ),
     "it was started before": (
         run(job(text="the pilot ended", starts=2)),
-        "it has been started 2 time(s) before: the pilot ended",
+        "it has been started 2 times before: the pilot ended",
         "",
     ),
     "it was held before it started": (
@@ -232,7 +232,7 @@ PILOTS = {
     "boots for long": (run(pilot(state="booting", for_s=700.0)), "takes longer", "osgpilot logs 7"),
     "busy": (
         run(pilot(), *(taking(1, 1000) for _ in range(3))),
-        "3 job(s) run there, 1 core, 800 MB are free",
+        "jobs that run there: 3; free: 1 core, 800 MB",
         "",
     ),
     "idle": (run(pilot()), "none waits", ""),

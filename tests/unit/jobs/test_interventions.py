@@ -25,9 +25,7 @@ def test_job_over_its_memory_requests_more_and_runs_again(queue, ap):
     assert queue.view().waiting == {}
     queue.repair(NOW_S)
     assert ap.released == [(("1.0", "1.1", "1.2"), Shape(1, 1024))]
-    assert queue.notices() == [
-        "3 job(s) of rule map: exceeded 500 MB of memory; requesting 1024 MB"
-    ]
+    assert queue.notices() == ["3 jobs of rule map: exceeded 500 MB of memory; requesting 1024 MB"]
     ap.tell("a", EventKind.RELEASED)
     queue.follow()
     assert queue.view().waiting == {JobClass(Shape(1, 1024)): 1}
@@ -218,7 +216,7 @@ def test_job_starting_on_an_ended_pilot_is_resubmitted(queue, ap):
     assert ap.removed == ["1.0"]
     assert queue.view().waiting == {SMALL: 1}
     assert queue.send() == 1
-    assert queue.notices() == ["1 job(s) of rule map: was lost before it started; running it again"]
+    assert queue.notices() == ["1 job of rule map: was lost before it started; running it again"]
 
 
 def test_usage_of_an_earlier_start_does_not_hide_the_current(queue, ap):

@@ -58,7 +58,7 @@ def test_stuck_jobs_are_rematched_in_one_request_with_a_notice(queue, ap):
     assert ap.woken == [("1.0", "1.1")]
     assert ap.asked_since_s == [BEGUN_S]
     assert queue.notices() == [
-        "2 job(s) of rule map: HTCondor did not offer them to the negotiator for 4 min although a "
+        "2 jobs of rule map: HTCondor did not offer them to the negotiator for 4 min although a "
         "pilot has room; held and released to trigger rematching"
     ]
 
@@ -95,7 +95,7 @@ def test_job_still_stuck_is_resubmitted_without_a_failed_attempt(queue, ap):
     assert (again.keys, again.request.common) == (("a", "b"), False)
     assert [job.failed_attempts for job in queue.jobs("ab")] == [(), ()]
     assert queue.notices()[1:] == [
-        "2 job(s) of rule map: HTCondor did not offer them to the negotiator for 6 min although a "
+        "2 jobs of rule map: HTCondor did not offer them to the negotiator for 6 min although a "
         "pilot has room; resubmitted"
     ]
     ap.unread.append(("1.0", Event(EventKind.ABORTED, 4000.0)))
@@ -166,7 +166,7 @@ def test_user_hold_after_a_temporary_hold_stays(queue, ap):
     queue.repair(100.0)
     assert ap.released == []
     assert queue.notices() == [
-        "1 job(s) of rule map: was put on hold by hand (by the user); it waits for condor_release"
+        "1 job of rule map: was put on hold by hand (by the user); it waits for condor_release"
     ]
 
 

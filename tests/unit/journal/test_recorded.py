@@ -111,9 +111,7 @@ def test_status_shows_recorded_history(workdir):
     assert [failure["text"] for failure in view["failures"]] == [
         "exit status 1 in Slurm job 101 on n1"
     ]
-    assert [decision["text"] for decision in view["decisions"]] == [
-        "launch 1 pilot(s): 3 job(s) wait"
-    ]
+    assert [decision["text"] for decision in view["decisions"]] == ["launch 1 pilot: 3 job(s) wait"]
 
 
 def test_report_draws_recorded_history(workdir):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.jobs.state.table import RuleSums
+from snakemake_executor_plugin_osgpilot.jobs.state.rule_sums import RuleSums
 from snakemake_executor_plugin_osgpilot.model.upcoming import RuleAhead, UpcomingWork
 from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta, Rest, eta, mean_s, rests_of
 

@@ -250,7 +250,7 @@ def test_consecutive_failures_open_the_breaker_with_the_last_log(fleet, slurm):
     gate = fleet.gates()[KIND]
     assert gate.launches_max == 0
     assert gate.rule == "breaker"
-    assert f"{FAILURES_MAX} consecutive pilot(s) ran no job" in gate.reason
+    assert f"{FAILURES_MAX} consecutive pilots ran no job" in gate.reason
     assert "no fuse" in gate.reason
     assert fleet.health.unavailable == {}
 

@@ -401,7 +401,7 @@ def test_pilot_drains_when_the_lease_expires(pilot_sh, tmp_path, gone):
         lease.unlink()
     said, _ = process.communicate(timeout=90)
     assert process.returncode == 0
-    assert "has not been heard of: taking no new jobs" in said
+    assert "has not renewed its lease: taking no new jobs" in said
     assert (tmp_path / "term").read_text() == "ended\n"
 
 
@@ -520,7 +520,7 @@ def test_a_pilot_whose_workflow_is_gone_leaves_at_once(pilot_sh, tmp_path):
     os.utime(lease, (time.time() - 3600,) * 2)
     said, _ = (process := pilot_sh()).communicate(timeout=90)
     assert process.returncode == 0
-    assert "has not been heard of for 60 min: leaving" in said
+    assert "has not renewed its lease for 60 min: leaving" in said
     assert not (tmp_path / "argv").exists()
 
 

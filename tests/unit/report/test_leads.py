@@ -8,9 +8,9 @@ from histories import BEGUN_S, LIFE, pilot, queued, ran, served
 
 from snakemake_executor_plugin_osgpilot.cli.plan import _coming
 from snakemake_executor_plugin_osgpilot.preview.dry_plan import Start
+from snakemake_executor_plugin_osgpilot.preview.earlier_run import earlier_leads
 from snakemake_executor_plugin_osgpilot.preview.lead_times import coming
 from snakemake_executor_plugin_osgpilot.report.lead_times import Leads, leads
-from snakemake_executor_plugin_osgpilot.report.locate import earlier_leads
 from snakemake_executor_plugin_osgpilot.report.replay import ReplayedRun
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import (
     BOOT_PRIOR_S,
@@ -119,7 +119,7 @@ def test_one_line_names_the_source_of_lead_times():
     assert day in ("21", "22"), "by the clock of this place"
     assert said == (
         "boot 48 s, first job 20 s later, wait in queue 2 min or what Slurm expects now, if "
-        "longer: from 2 pilot(s) of the run of "
+        "longer: from 2 pilots of the run of "
     )
     assumed = _coming(coming(Estimates(), [OFFER.name], None))
     assert assumed.startswith(

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from snakemake_executor_plugin_osgpilot.cli import main
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY
-from snakemake_executor_plugin_osgpilot.monitoring.records import Line
+from snakemake_executor_plugin_osgpilot.monitoring.line_check import Line
 from snakemake_executor_plugin_osgpilot.report import prometheus
 from snakemake_executor_plugin_osgpilot.report.core_hours import waste
 from snakemake_executor_plugin_osgpilot.report.html import page, ticks

@@ -125,7 +125,7 @@ def test_unreadable_journal_is_reported_and_kept(folder, broken, why):
     assert why in reported[bad.name][2]
     assert reported[good.name] == ("interrupted", True, "")
     done = called(folder)
-    assert "removed what 1 run(s) had left" in done.output
+    assert "removed what 1 run left behind" in done.output
     assert f"run {bad.name}: " in done.output
     assert why in done.output
     assert not (good / "jobs").exists()
@@ -138,7 +138,7 @@ def test_run_with_damaged_journal_is_removed(folder):
     (bad / JOURNAL).write_bytes(b"x" * 5000)
     (bad / "lease").unlink()
     assert fates(folder)[bad.name][:2] == ("interrupted", True)
-    assert "removed what 1 run(s) had left" in called(folder).output
+    assert "removed what 1 run left behind" in called(folder).output
     assert not (bad / JOURNAL).exists()
     assert fates(folder) == {}
 
@@ -152,7 +152,7 @@ def test_run_never_begun_is_removed_with_its_folder(folder):
     # what only looks like it is none of ours
     (state / "osgpilot" / "results").mkdir()
     assert {reported[:2] for reported in fates(folder).values()} == {("was never begun", True)}
-    assert "removed what 2 run(s) had left" in called(folder).output
+    assert "removed what 2 runs left behind" in called(folder).output
     assert [path.name for path in (state / "osgpilot").iterdir() if path.is_dir()] == ["results"]
 
 
@@ -161,7 +161,7 @@ def test_failed_removal_does_not_block_other_runs(folder):
     FakeEndpoints.resisting.add(bad.name)
     FakeEndpoints.jobs[bad.name] = bad
     done = called(folder)
-    assert "removed what 1 run(s) had left" in done.output
+    assert "removed what 1 run left behind" in done.output
     assert str(done.exception) == f"run {bad.name}: the access point is away"
     assert (bad / "jobs").exists()
     assert not (good / "jobs").exists()
@@ -182,7 +182,7 @@ def test_each_folder_of_pilots_on_a_host_is_removed(folder, monkeypatch):
             self.hosts[far], self.slurms[far] = host, self
 
     monkeypatch.setattr(endpoints, "Endpoints", Behind)
-    assert "removed what 1 run(s) had left" in called(folder).output
+    assert "removed what 1 run left behind" in called(folder).output
     assert ran == [["rm", "-rf", place] for place in places]
 
 

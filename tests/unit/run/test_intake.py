@@ -103,9 +103,7 @@ def test_reason_of_each_resubmission_is_logged_and_recorded(taken, logged):
     reasons = (NOT_SUBMITTED, REMOVED, UNREPORTED, INCOMPLETE, CHANGED)
     assert noted == dict(zip(keys, reasons, strict=True))
     made.hand_over(job(key) for key in keys)
-    assert logged.info == [
-        f"1 job(s) of the previous session are resubmitted: {why}" for why in reasons
-    ]
+    assert logged.info == [f"resubmitting 1 job of the previous session: {why}" for why in reasons]
     made.hand_over([])
     assert len(logged.info) == 5, "once"
 

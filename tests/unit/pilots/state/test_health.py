@@ -67,7 +67,7 @@ def test_failures_of_unproven_types_count_together(here):
     here.fail("a", 0.0, ["n1", "n2"])
     here.fail("b", 0.0, ["n3", "n4"])
     assert [here.room(offer, 1.0) for offer in OFFERS] == [0, 0, 0]
-    assert "4 consecutive pilot(s)" in here.roster.gates(1.0)["c"].reason
+    assert "4 consecutive pilots" in here.roster.gates(1.0)["c"].reason
 
 
 def test_unproven_type_gets_one_probe_while_others_fail(here):
@@ -151,7 +151,7 @@ def test_ending_on_notice_is_not_a_failure(here):
     here.tell(leaves, Seen.COMPLETED, 20.0, started_s=5.0, ends_s=6.0, node="n9")
     assert here.room("a", 20.0) is None
     here.tell(stays, Seen.COMPLETED, 700.0, started_s=5.0, ends_s=690.0, node="n9")
-    assert here.roster.gates(700.0)["a"].reason.startswith("1 consecutive pilot(s)")
+    assert here.roster.gates(700.0)["a"].reason.startswith("1 consecutive pilot")
 
 
 def test_ending_early_without_notice_is_a_failure(here):
@@ -162,7 +162,7 @@ def test_ending_early_without_notice_is_a_failure(here):
         now_s = 15.0 + 20.0 * number
         here.tell([name], Seen.COMPLETED, now_s, started_s=0.0, ends_s=15.0, node="n1")
         here.roster.held_back(now_s)
-    assert "4 consecutive pilot(s)" in here.roster.gates(now_s)["a"].reason
+    assert "4 consecutive pilots" in here.roster.gates(now_s)["a"].reason
 
 
 def test_pilots_that_run_jobs_are_not_at_risk(here):

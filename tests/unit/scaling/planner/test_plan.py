@@ -152,7 +152,7 @@ def test_a_job_that_fits_no_pilot_is_named_and_drives_nothing():
     assert decided.actions == ()
     reasons = {u.job_class: u.reason for u in decided.infeasible}
     assert (
-        "nearest pilot (compute: 4 cores, 3800 MB, 50 min for jobs) lacks 1 cores"
+        "nearest pilot (compute: 4 cores, 3800 MB, 50 min for jobs) lacks 1 core"
         in (reasons[too_big])
     )
     assert "lacks 1 min of life" in reasons[too_long]
