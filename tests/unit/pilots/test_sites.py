@@ -192,7 +192,7 @@ def test_every_site_is_asked_to_end_and_what_may_be_left_is_named(world):
     with pytest.raises(Exception, match="A: Slurm may still have pilots 1: "):
         world.fleet.end()
     assert not world.managers["B"].live
-    assert world.fleet.live_at("A")
+    assert world.managers["A"].live
 
 
 @pytest.mark.parametrize("error", [AbandonedError("interrupted"), NotRecordedError("disk full")])
