@@ -13,6 +13,7 @@ from typing import Protocol
 from ..errors import OsgpilotError, OutcomeUnknownError
 from ..htcondor.neutral_path import unlink
 from ..htcondor.submit_description import BUNDLE, INPUT_FOLDER, JOB_FILE, SHARED_FOLDER
+from ..journal.location import SiteLocation
 from ..journal.run_folder import RunFolder
 from ..journal.store import Journal
 from ..pilots.fleet import Fleet
@@ -47,6 +48,11 @@ def finish(folder: RunFolder, journal: Journal) -> None:
             file.unlink()
     journal.finish()
     unlink(folder.path)
+
+
+def _folder(place: SiteLocation) -> tuple[str, str]:
+    """Return host and folder: several sites may have the same."""
+    return place.ssh, place.folder
 
 
 class Closable(Protocol):
@@ -102,19 +108,19 @@ class Ending:
     def _clear_sites(self) -> None:
         """Remove the run's folders from clusters behind SSH, except those of pilots that live."""
         with suppress(OsgpilotError):
-            places = self._taken.journal.place.sites
-            folders = {each.site: (each.ssh, each.folder) for each in places}
-            used = {folders.get(pilot.site) for pilot in self._fleet.live}
+            places = {each.site: each for each in self._taken.journal.place.sites}
+            first = next(iter(places))
+            used = {_folder(places.get(p.site, places[first])) for p in self._fleet.live}
             for site in self._sites:
-                there = folders.get(site.site.resource, ("", ""))
-                if there[1] and there not in used:
-                    self._clear(site, " on ".join(reversed(there)))
+                place = places[site.site.resource]
+                if place.folder and _folder(place) not in used:
+                    self._clear(site, place)
 
-    def _clear(self, site: SiteAccess, there: str) -> None:
+    def _clear(self, site: SiteAccess, place: SiteLocation) -> None:
         try:
             site.reach().clean_up(self._taken.folder)
         except OsgpilotError as error:
-            logger.warning(f"could not remove {there}: {error}")
+            logger.warning(f"could not remove {place.folder} on {place.ssh}: {error}")
 
     def _detach(self) -> None:
         self._controller.stop(hurry=True)

@@ -57,10 +57,37 @@ LOGIN = """
 mkdir -p ~/.ssh
 cat > ~/.ssh/id_ed25519
 chmod 600 ~/.ssh/id_ed25519
-printf 'Host second\\n    HostName login\\n    HostKeyAlias login\\n' > ~/.ssh/config
+printf 'Host second\\n    HostName login\\n    HostKeyAlias login\\n    Port 22\\n' > ~/.ssh/config
 echo "$1" > ~/.ssh/known_hosts
 echo '[ -z "${SSH_CONNECTION-}" ] || export SLURM_CONF=/etc/second/slurm.conf' > ~/.bashrc
 """
+
+VANISH = """
+family() {
+    local child
+    for child in $(pgrep -P "$1"); do family "$child"; done
+    echo "$1"
+}
+dead=$(cat /run/second.pid /run/slurmd-m1.pid /run/slurmd-m2.pid)
+for script in $(pgrep -f slurm_script); do
+    ! grep -qz '^SLURMD_NODENAME=m[12]$' "/proc/$script/environ" || dead+=" $(family "$script")"
+done
+kill -KILL $dead
+"""
+"""What is lost with the second cluster, all at once: its controller, its nodes, its pilots."""
+
+BACK = """
+slurmctld -f /etc/second/slurm.conf
+for node in m1 m2; do slurmd -f /etc/second/slurm.conf -N "$node"; done
+"""
+SHORT_LEASE = """
+from snakemake.cli import main
+from snakemake_executor_plugin_osgpilot.htcondor import submit_description
+
+submit_description.JOB_LEASE_S = 60
+main()
+"""
+"""Runs Snakemake; HTCondor looks for jobs whose connection is lost for a minute and not for ten."""
 
 
 def put(pool: Pool, name: str, text: str) -> None:
@@ -95,8 +122,24 @@ def clusters(pool: Pool) -> Pool:
     return pool
 
 
+def open_way(pool: Pool, *, is_open: bool) -> None:
+    """Have `ssh second` reach its host, or be refused."""
+    port = f"s/Port .*/Port {22 if is_open else 9}/"
+    pool.say("sed", "-i", port, "/home/alice/.ssh/config")
+    assert (pool.run("ssh", "second", "true").returncode == 0) is is_open
+
+
+@pytest.fixture
+def closed(clusters: Pool) -> Iterator[Pool]:
+    """The clusters, of which the second cannot be reached by `ssh`."""
+    open_way(clusters, is_open=False)
+    yield clusters
+    open_way(clusters, is_open=True)
+
+
 def snakemake(files: str, *more: str) -> list[str]:
-    given = [files if word == "site.yaml" else word for word in SNAKEMAKE]
+    python, _, _, *options = SNAKEMAKE
+    given = [python, "-c", SHORT_LEASE, *(files if o == "site.yaml" else o for o in options)]
     limits = [
         f"--osgpilot-max-pilots={PILOTS_MAX}", f"--osgpilot-max-core-hours={BUDGET_CORE_H}",
     ]  # fmt: skip
@@ -153,6 +196,16 @@ def serve_at_both(pool: Pool) -> bool:
     return bool(squeue(pool, "Near", running) and squeue(pool, "Far", running))
 
 
+def run_at_far(pool: Pool) -> bool:
+    return any(pilot["site"] == "Far" and pilot["busy_cores"] for pilot in pilots(pool))
+
+
+def hold_outputs(pool: Pool) -> None:
+    for n in range(24):
+        text = pool.say("cat", f"{HERE}/later/{n}")
+        assert text == "start\nend", "each job ran, and no started one was lost"
+
+
 def test_plan_and_doctor_ask_each_site(clusters: Pool):
     files = "near.yaml,far.yaml"
     checks = ("--no-probe", "--only=site-file", "--only=slurm", "--only=token")
@@ -160,35 +213,93 @@ def test_plan_and_doctor_ask_each_site(clusters: Pool):
     assert "2 sites: Near, Far" in found
     assert "slurm: near.yaml: " in found
     assert "slurm: far.yaml: " in found
+    planned = plan(clusters, files)
+    assert planned.returncode == 0
+    assert "Near:default/4c" in planned.stdout
+    assert "Far:default/4c" in planned.stdout
+
+
+def plan(pool: Pool, files: str) -> "subprocess.CompletedProcess[str]":
     _, _, _, *arguments = snakemake(files)
-    planned = clusters.say("osgpilot", "plan", "--", *arguments, folder=HERE)
-    assert "Near:default/4c" in planned
-    assert "Far:default/4c" in planned
+    return pool.run("osgpilot", "plan", "--", *arguments, folder=HERE)
 
 
-def test_two_clusters_serve_a_workflow_and_one_goes_away(clusters: Pool):
-    counts = Counts(clusters)
+def test_plan_doctor_and_cleanup_name_a_site_that_cannot_be_reached(closed: Pool):
+    planned = plan(closed, "near.yaml,far.yaml")
+    assert planned.returncode == 0, planned.stderr
+    assert "site Far does not answer, a run begins without it and polls it again: ssh second: " in (
+        " ".join(planned.stdout.split())
+    )
+    assert "Near:default/4c" in planned.stdout
+    checks = ("--no-probe", "--only=site-file", "--only=slurm")
+    examined = closed.run("osgpilot", "doctor", "--site=near.yaml,far.yaml", *checks, folder=HERE)
+    assert examined.returncode == 1
+    verdicts = [line.split() for line in examined.stdout.splitlines()]
+    assert ["ok", "slurm:", "near.yaml:"] in [words[:3] for words in verdicts]
+    assert ["failed", "slurm:", "far.yaml:"] in [words[:3] for words in verdicts]
+    cleaned = closed.run("osgpilot", "cleanup", "--site=near.yaml,far.yaml", folder=HERE)
+    assert cleaned.returncode == 0
+    assert "Slurm of second is skipped: ssh second: " in cleaned.stderr
+
+
+def test_a_site_answers_late_serves_and_vanishes_with_its_nodes(closed: Pool):
+    clusters, counts = closed, Counts(closed)
     with started(clusters, *snakemake("near.yaml,far.yaml")) as workflow:
-        until(counts.seen(lambda: serve_at_both(clusters)), 120, "a pilot at each site")
-        out = f"{HERE}/out"
-        until(counts.seen(lambda: clusters.run("ls", out).stdout), 120, "a job's end")
-        clusters.say("sh", "-c", "kill -KILL $(cat /run/second.pid)", user="root")
-        left_alone = counts.seen(lambda: "site Far is left alone" in said(clusters))
-        until(left_alone, 180, "notice of the end of a cluster")
-        until(counts.seen(lambda: workflow.poll() is not None), 300, "the end of the workflow")
+        left_alone = "site Far is left alone and polled again later: "
+        until(counts.seen(lambda: f"{left_alone}ssh second: " in said(clusters)), 60, "the notice")
+        until(counts.seen(lambda: squeue(clusters, "Near")), 60, "pilots at the other site")
+        open_way(clusters, is_open=True)
+        until(counts.seen(lambda: serve_at_both(clusters)), 240, "a pilot at each site")
+        assert "site Far answers again" in said(clusters)
+        until(counts.seen(lambda: run_at_far(clusters)), 120, "jobs there")
+        clusters.say("bash", "-c", VANISH, user="root")
+        lost = counts.seen(lambda: said(clusters).count(left_alone) == 2)
+        until(lost, 180, "notice of the end of a cluster")
+        until(counts.seen(lambda: workflow.poll() is not None), 400, "the end of the workflow")
     assert workflow.returncode == 0
-    for n in range(24):
-        text = clusters.say("cat", f"{HERE}/later/{n}")
-        assert text == "start\nend", "each job ran, and no started one was lost"
+    hold_outputs(clusters)
     counts.hold()
     seen = pilots(clusters)
     assert {pilot["site"] for pilot in seen} == {"Near", "Far"}
     assert len(seen) * 4 * 1 <= BUDGET_CORE_H
     assert "could not end the pilots: Far: " in said(clusters)
     # it is back: what may be left there is found by the journal
-    clusters.say("slurmctld", "-f", CONF, user="root")
+    clusters.say("bash", "-c", BACK, user="root")
     until(lambda: clusters.run("ssh", "second", "squeue").returncode == 0, 60, "a controller")
     clusters.say("osgpilot", "cleanup", "--yes", f"--dir={HERE}", folder=HERE)
+    assert not [*squeue(clusters, "Near"), *squeue(clusters, "Far")]
+    assert not clusters.run("ls", "/home/alice/.local/state/osgpilot").stdout
+
+
+def test_a_run_is_resumed_while_a_site_with_pilots_of_it_cannot_be_reached(clusters: Pool):
+    clusters.say("rm", "-r", f"{HERE}/out", f"{HERE}/later")
+    command = snakemake("near.yaml,far.yaml")
+    with started(clusters, *command) as workflow:
+        until(
+            lambda: run_at_far(clusters) and clusters.run("ls", f"{HERE}/out").stdout, 150, "jobs"
+        )
+        kill = ("pkill", "-KILL", "-u", "alice", "-f", "--", "--executor osgpilot")
+        clusters.say(*kill, user="root")
+        workflow.wait()
+    before = {pilot["name"]: pilot["site"] for pilot in pilots(clusters)}
+    assert "Far" in before.values()
+    open_way(clusters, is_open=False)
+    try:
+        with started(clusters, *command) as workflow:
+            left_alone = "site Far is left alone and polled again later: ssh second: "
+            until(lambda: left_alone in said(clusters), 60, "the notice")
+            until(lambda: run_at_far(clusters), 60, "jobs on pilots that only the pool shows")
+            open_way(clusters, is_open=True)
+            until(lambda: "site Far answers again" in said(clusters), 150, "the site")
+            until(lambda: workflow.poll() is not None, 300, "the end of the workflow")
+    finally:
+        open_way(clusters, is_open=True)
+    assert workflow.returncode == 0
+    assert "resuming run" in said(clusters)
+    hold_outputs(clusters)
+    seen = {pilot["name"]: pilot for pilot in pilots(clusters)}
+    assert before.items() <= {name: pilot["site"] for name, pilot in seen.items()}.items()
+    assert all(pilot["state"] == "done" for pilot in seen.values()), "what became of each is known"
     assert not [*squeue(clusters, "Near"), *squeue(clusters, "Far")]
     assert not clusters.run("ls", "/home/alice/.local/state/osgpilot").stdout
 

@@ -1,6 +1,5 @@
 """Sites of a run that do not answer when it begins."""
 
-import os
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -74,7 +73,7 @@ def home(tmp_path, monkeypatch):
 
 def far(home, name):
     """A site behind `ssh NAME`, with paths below the home there."""
-    os.rename(a_site(home).token, home / f"token-{name}")
+    a_site(home).token.rename(home / f"token-{name}")
     return replace(
         a_site(home), resource=name, offer_prefix=f"{name}:", token=Path(f"~/token-{name}"),
         slurm=SlurmOptions(ssh=name),
@@ -193,16 +192,14 @@ def test_pilots_of_an_earlier_session_are_asked_about_when_their_site_answers(wo
     assert world.fleet.pilots[0].state is PilotState.DONE
 
 
-def test_a_site_that_answers_later_and_lacks_something_says_so_until_it_has_it(
-    world, home, logged
-):
+def test_a_site_that_answers_later_and_lacks_something_says_so_until_it_has_it(world, home, logged):
     FarConnection.down.clear()
-    os.rename(home / "token-b", home / "elsewhere")
+    (home / "token-b").rename(home / "elsewhere")
     for _ in range(3):
         world.look()
         world.fleet.write({"lease": "1\n"})
     assert len([text for text in logged.warnings if "token-b on b: No such file" in text]) == 1
-    os.rename(home / "elsewhere", home / "token-b")
+    (home / "elsewhere").rename(home / "token-b")
     world.clock.at_s += 1000
     world.launch()
     assert [pilot.site for pilot in world.fleet.live] == ["b"]
