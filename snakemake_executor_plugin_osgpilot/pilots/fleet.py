@@ -213,8 +213,8 @@ class Fleet:
         alone = self.left_alone
         for name, site in sorted(self._sites.items(), key=lambda item: item[0] in alone):
             try:
-                # one request to a site that has not answered is enough
-                site.end(**({"wait_s": 0.0, "kill_wait_s": 0.0} if name in alone else {}))
+                # one request to a site that has not answered is enough, unless it does now
+                site.end(retry=name not in alone)
             except OutcomeUnknownError as error:
                 errors.append(f"{name}: {error}" if len(self._sites) > 1 else str(error))
         if errors:

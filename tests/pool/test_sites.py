@@ -84,7 +84,7 @@ SHORT_LEASE = """
 from snakemake.cli import main
 from snakemake_executor_plugin_osgpilot.htcondor import submit_description
 
-submit_description.JOB_LEASE_S = 60
+submit_description.JOB_LEASE_S = 45
 main()
 """
 """Runs Snakemake; HTCondor looks for jobs whose connection is lost for a minute and not for ten."""
@@ -188,7 +188,9 @@ def said(pool: Pool) -> str:
 
 
 def pilots(pool: Pool) -> list[dict[str, Any]]:
-    return json.loads(pool.say("osgpilot", "status", "--json", folder=HERE))["pilots"]
+    # its exit status is another one if the run was killed, and there may be none yet
+    shown = pool.run("osgpilot", "status", "--json", folder=HERE).stdout
+    return json.loads(shown)["pilots"] if shown else []
 
 
 def serve_at_both(pool: Pool) -> bool:
@@ -272,7 +274,7 @@ def test_a_site_answers_late_serves_and_vanishes_with_its_nodes(closed: Pool):
 
 
 def test_a_run_is_resumed_while_a_site_with_pilots_of_it_cannot_be_reached(clusters: Pool):
-    clusters.say("rm", "-r", f"{HERE}/out", f"{HERE}/later")
+    clusters.say("rm", "-rf", f"{HERE}/out", f"{HERE}/later")
     command = snakemake("near.yaml,far.yaml")
     with started(clusters, *command) as workflow:
         until(
@@ -285,12 +287,14 @@ def test_a_run_is_resumed_while_a_site_with_pilots_of_it_cannot_be_reached(clust
     assert "Far" in before.values()
     open_way(clusters, is_open=False)
     try:
-        with started(clusters, *command) as workflow:
+        with started(clusters, *command, "--nolock") as workflow:
             left_alone = "site Far is left alone and polled again later: ssh second: "
             until(lambda: left_alone in said(clusters), 60, "the notice")
             until(lambda: run_at_far(clusters), 60, "jobs on pilots that only the pool shows")
+            explained = clusters.run("osgpilot", "explain", folder=HERE)
+            assert explained.returncode == 0
+            assert "note: ssh second: " in explained.stderr
             open_way(clusters, is_open=True)
-            until(lambda: "site Far answers again" in said(clusters), 150, "the site")
             until(lambda: workflow.poll() is not None, 300, "the end of the workflow")
     finally:
         open_way(clusters, is_open=True)
@@ -299,7 +303,8 @@ def test_a_run_is_resumed_while_a_site_with_pilots_of_it_cannot_be_reached(clust
     hold_outputs(clusters)
     seen = {pilot["name"]: pilot for pilot in pilots(clusters)}
     assert before.items() <= {name: pilot["site"] for name, pilot in seen.items()}.items()
-    assert all(pilot["state"] == "done" for pilot in seen.values()), "what became of each is known"
+    ended = {"done", "failed", "cancelled"}
+    assert {pilot["state"] for pilot in seen.values()} <= ended, "what became of each is known"
     assert not [*squeue(clusters, "Near"), *squeue(clusters, "Far")]
     assert not clusters.run("ls", "/home/alice/.local/state/osgpilot").stdout
 
