@@ -19,6 +19,7 @@ NEAR = {**SITE, "resource": "Near", "limits": {"max_pilots": 2}}
 FAR = {**SITE, "resource": "Far", "limits": {"max_pilots": 2}, "slurm": {"ssh": "second"}}
 FEDERATED = {**FAR, "slurm": {"cluster": "second"}}
 PILOTS_MAX, BUDGET_CORE_H = 3, 40
+PATIENCE_S = 400
 SNAKEFILE = """
 rule all:
     input: expand("out/{n}", n=range(24)), expand("later/{n}", n=range(24))
@@ -193,13 +194,18 @@ def pilots(pool: Pool) -> list[dict[str, Any]]:
     return json.loads(shown)["pilots"] if shown else []
 
 
+def eventually(question: Callable[[], object], what: str) -> None:
+    until(question, PATIENCE_S, what)
+
+
 def serve_at_both(pool: Pool) -> bool:
     running = "--states=RUNNING"
     return bool(squeue(pool, "Near", running) and squeue(pool, "Far", running))
 
 
 def run_at_far(pool: Pool) -> bool:
-    return any(pilot["site"] == "Far" and pilot["busy_cores"] for pilot in pilots(pool))
+    # pilots name their machine after the site
+    return "@Far" in pool.run("condor_q", "-allusers", "-af", "RemoteHost").stdout
 
 
 def hold_outputs(pool: Pool) -> None:
@@ -248,16 +254,16 @@ def test_a_site_answers_late_serves_and_vanishes_with_its_nodes(closed: Pool):
     clusters, counts = closed, Counts(closed)
     with started(clusters, *snakemake("near.yaml,far.yaml")) as workflow:
         left_alone = "site Far is left alone and polled again later: "
-        until(counts.seen(lambda: f"{left_alone}ssh second: " in said(clusters)), 60, "the notice")
-        until(counts.seen(lambda: squeue(clusters, "Near")), 60, "pilots at the other site")
+        eventually(counts.seen(lambda: f"{left_alone}ssh second: " in said(clusters)), "the notice")
+        eventually(counts.seen(lambda: squeue(clusters, "Near")), "pilots at the other site")
         open_way(clusters, is_open=True)
-        until(counts.seen(lambda: serve_at_both(clusters)), 240, "a pilot at each site")
+        eventually(counts.seen(lambda: serve_at_both(clusters)), "a pilot at each site")
         assert "site Far answers again" in said(clusters)
-        until(counts.seen(lambda: run_at_far(clusters)), 120, "jobs there")
+        eventually(counts.seen(lambda: run_at_far(clusters)), "jobs there")
         clusters.say("bash", "-c", VANISH, user="root")
         lost = counts.seen(lambda: said(clusters).count(left_alone) == 2)
-        until(lost, 180, "notice of the end of a cluster")
-        until(counts.seen(lambda: workflow.poll() is not None), 400, "the end of the workflow")
+        eventually(lost, "notice of the end of a cluster")
+        eventually(counts.seen(lambda: workflow.poll() is not None), "the end of the workflow")
     assert workflow.returncode == 0
     hold_outputs(clusters)
     counts.hold()
@@ -267,7 +273,7 @@ def test_a_site_answers_late_serves_and_vanishes_with_its_nodes(closed: Pool):
     assert "could not end the pilots: Far: " in said(clusters)
     # it is back: what may be left there is found by the journal
     clusters.say("bash", "-c", BACK, user="root")
-    until(lambda: clusters.run("ssh", "second", "squeue").returncode == 0, 60, "a controller")
+    eventually(lambda: clusters.run("ssh", "second", "squeue").returncode == 0, "a controller")
     clusters.say("osgpilot", "cleanup", "--yes", f"--dir={HERE}", folder=HERE)
     assert not [*squeue(clusters, "Near"), *squeue(clusters, "Far")]
     assert not clusters.run("ls", "/home/alice/.local/state/osgpilot").stdout
@@ -277,8 +283,8 @@ def test_a_run_is_resumed_while_a_site_with_pilots_of_it_cannot_be_reached(clust
     clusters.say("rm", "-rf", f"{HERE}/out", f"{HERE}/later")
     command = snakemake("near.yaml,far.yaml")
     with started(clusters, *command) as workflow:
-        until(
-            lambda: run_at_far(clusters) and clusters.run("ls", f"{HERE}/out").stdout, 150, "jobs"
+        eventually(
+            lambda: run_at_far(clusters) and clusters.run("ls", f"{HERE}/out").stdout, "jobs"
         )
         kill = ("pkill", "-KILL", "-u", "alice", "-f", "--", "--executor osgpilot")
         clusters.say(*kill, user="root")
@@ -289,13 +295,13 @@ def test_a_run_is_resumed_while_a_site_with_pilots_of_it_cannot_be_reached(clust
     try:
         with started(clusters, *command, "--nolock") as workflow:
             left_alone = "site Far is left alone and polled again later: ssh second: "
-            until(lambda: left_alone in said(clusters), 60, "the notice")
-            until(lambda: run_at_far(clusters), 60, "jobs on pilots that only the pool shows")
+            eventually(lambda: left_alone in said(clusters), "the notice")
+            eventually(lambda: run_at_far(clusters), "jobs on pilots that only the pool shows")
             explained = clusters.run("osgpilot", "explain", folder=HERE)
             assert explained.returncode == 0
             assert "note: ssh second: " in explained.stderr
             open_way(clusters, is_open=True)
-            until(lambda: workflow.poll() is not None, 300, "the end of the workflow")
+            eventually(lambda: workflow.poll() is not None, "the end of the workflow")
     finally:
         open_way(clusters, is_open=True)
     assert workflow.returncode == 0
