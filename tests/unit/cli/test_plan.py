@@ -47,7 +47,7 @@ def test_the_exit_status_is_1_if_slurm_would_refuse_a_pilot(planned):
     )
 
 
-def test_a_site_that_does_not_answer_is_named_and_the_run_can_begin():
+def test_a_site_that_does_not_answer_is_named_and_the_run_can_begin(planned):
     found = Preview((), (project(),), "", silent={"Far": "ssh far: Connection refused"})
     said = planned(found)
     assert said.exit_code == 0
