@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from ..config.site import Site
@@ -90,8 +91,9 @@ class RunAtSite:
 
     def requests(self) -> PendingRequests:
         """Return the requests of the run, with what is known before the cluster has answered."""
-        there = lambda: self._begun()[1]  # noqa: E731
-        return PendingRequests(self._access.site, self._seat, self._folder, there)
+        return PendingRequests(
+            self._access.site, self._seat, self._folder, lambda: self._begun()[1]
+        )
 
     def interrupt(self) -> None:
         self._access.host.interrupt()
@@ -112,10 +114,10 @@ class PendingRequests(SiteRequests):
         super().__init__(site, seat, folder)
         self._there = there
 
-    def file(self, name: str) -> Any:
+    def file(self, name: str) -> Path:
         return self._there().file(name)
 
-    def pilot_folder(self, pilot: str) -> Any:
+    def pilot_folder(self, pilot: str) -> Path:
         return self._there().pilot_folder(pilot)
 
     def allocation(self, pilot: Pilot) -> Allocation:
