@@ -75,13 +75,15 @@ def _show(found: Preview, *, scripts: bool) -> None:
 
 
 def _beside(found: Preview) -> Iterator[str]:
-    """Return what Snakemake runs itself, and what is not known yet."""
+    """Return what Snakemake runs itself, what is not known yet, and which sites are silent."""
     for rule, jobs in found.local.items():
         yield f"rule {rule} -> Snakemake itself, as a local rule: {count_of(jobs, 'job')}"
     if found.checkpoints:
         of = f", perhaps of {', '.join(found.unseen)}" if found.unseen else ""
         after = ", ".join(found.checkpoints)
         yield f"more may come: jobs that follow the checkpoint {after} are not known yet{of}"
+    for site, why in found.silent.items():
+        yield f"site {site} does not answer, a run begins without it and polls it again: {why}"
 
 
 def _show_project(project: ProjectPreview) -> None:

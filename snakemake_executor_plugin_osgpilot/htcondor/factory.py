@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..common.names import safe_name
@@ -51,24 +51,14 @@ def access_point_of(
     return RemoteAccessPoint(identity, path, manager, address, clock, there.poll_s)
 
 
-def place_of(
-    sites: Sequence[Site], there: RemoteSchedd | None, folders: Mapping[str, str] | None = None
-) -> Place:
-    """Return the place of a run's jobs and pilots; `folders` are those of its pilots on clusters
-    behind SSH, by resource.
-    """
+def place_of(sites: Sequence[Site], there: RemoteSchedd | None) -> Place:
+    """Return the place of a run's jobs and pilots; nothing is known of its folders there."""
     queue = ("", "") if there is None else (there.schedd, there.collector or _manager(sites[0]))
     first, *others = (
-        SiteLocation(
-            site.resource,
-            site.slurm.ssh,
-            site.slurm.cluster,
-            (folders or {}).get(site.resource, ""),
-        )
-        for site in sites
+        SiteLocation(site.resource, site.slurm.ssh, site.slurm.cluster) for site in sites
     )
     return Place(
-        os.uname().nodename, *queue, first.ssh, first.folder,
+        os.uname().nodename, *queue, first.ssh,
         cluster=first.cluster, site=first.site, others=tuple(others),
     )  # fmt: skip
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, order=True)
@@ -67,6 +67,14 @@ class Place:
     def slurms(self) -> frozenset[SlurmHost]:
         """Where the Slurms of its sites are."""
         return frozenset(site.slurm for site in self.sites)
+
+    def with_folders(self, folders: Mapping[str, str]) -> Place:
+        """Return it with these folders of its sites on clusters behind SSH, by name."""
+        first, *others = (
+            replace(each, folder=folders.get(each.site, each.folder)) if each.ssh else each
+            for each in self.sites
+        )
+        return replace(self, folder=first.folder, others=tuple(others))
 
     def differs(self, other: Place) -> str:
         """Return what of `other` cannot be reached from here, empty if all can."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
-from ..errors import AbandonedError, NotRecordedError, OutcomeUnknownError
+from ..errors import AbandonedError, NotRecordedError, OsgpilotError, OutcomeUnknownError
 from ..model.clock import WaitingClock
 from ..model.plan import Action, Launch, Plan
 from ..model.resources import Pilot
@@ -37,6 +37,7 @@ class Fleet:
         self._sites, self._clock, self._chance = dict(sites), clock, chance
         self._site_of = {offer: name for name, site in sites.items() for offer in site.offers}
         self._failing: dict[str, Backoff] = {}
+        self._told: set[tuple[str, str]] = set()
         self._answered_s = dict.fromkeys(sites, clock.now_s())
 
     @property
@@ -48,10 +49,6 @@ class Fleet:
     def live(self) -> tuple[Pilot, ...]:
         """The pilots that have not ended."""
         return tuple(pilot for site in self._sites.values() for pilot in site.live)
-
-    def live_at(self, site: str) -> tuple[Pilot, ...]:
-        """Return the pilots at a site that have not ended."""
-        return self._sites[site].live
 
     @property
     def shared(self) -> bool:
@@ -77,6 +74,11 @@ class Fleet:
         """Return the sites among them whose last answer is older than `after_s`."""
         now_s = self._clock.now_s()
         return frozenset(n for n in self.left_alone if now_s - self._answered_s[n] > after_s)
+
+    def leave_alone(self, name: str, why: OsgpilotError) -> None:
+        """Record that a site did not answer when the run began."""
+        self._answered_s[name] = float("-inf")
+        self._failed(name, why)
 
     def restore(self, pilots: Iterable[Pilot]) -> None:
         """Restore the pilots of a previous session; those of an unknown site are at the first."""
@@ -179,20 +181,23 @@ class Fleet:
         if errors and not self.left_alone:
             raise errors[0]
 
-    def _failed(self, name: str, error: OutcomeUnknownError) -> None:
+    def _failed(self, name: str, error: OsgpilotError) -> None:
         before, now_s = self._failing.get(name, Backoff()), self._clock.now_s()
         self._failing[name] = before.again(now_s, f"{name}: {error}", chance=self._chance())
-        if name in self.left_alone and not before.rejections:
+        if name in self.left_alone and (name, str(error)) not in self._told:
+            self._told.add((name, str(error)))
             logger.warning(f"site {name} is left alone and polled again later: {error}")
 
     def _answered(self, name: str) -> None:
         self._answered_s[name] = self._clock.now_s()
+        self._told = {told for told in self._told if told[0] != name}
         if self._failing.pop(name, None) and len(self._sites) > 1:
             logger.info(f"site {name} answers again")
 
     def expectation(self, offer: str, walltime_s: int) -> Expectation | None:
         """Ask Slurm how long a pilot would wait, and what it would be given; None if unknown."""
-        return self._sites[self._site_of[offer]].expectation(offer, walltime_s)
+        site = self._site_of[offer]
+        return None if site in self.left_alone else self._sites[site].expectation(offer, walltime_s)
 
     def interrupt(self) -> None:
         """Interrupt the Slurm command that another thread waits for."""
@@ -208,8 +213,8 @@ class Fleet:
         alone = self.left_alone
         for name, site in sorted(self._sites.items(), key=lambda item: item[0] in alone):
             try:
-                # one request to a site that has not answered is enough
-                site.end(**({"wait_s": 0.0, "kill_wait_s": 0.0} if name in alone else {}))
+                # one request to a site that has not answered is enough, unless it does now
+                site.end(retry=name not in alone)
             except OutcomeUnknownError as error:
                 errors.append(f"{name}: {error}" if len(self._sites) > 1 else str(error))
         if errors:

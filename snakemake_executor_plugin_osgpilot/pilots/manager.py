@@ -158,24 +158,25 @@ class PilotManager:
         """Interrupt the Slurm command that another thread waits for."""
         self._slurm.interrupt()
 
-    def end(self, *, wait_s: float = END_WAIT_S, kill_wait_s: float = KILL_WAIT_S) -> None:
+    def end(self, *, retry: bool = True) -> None:
         """End every pilot: pending ones at once, running ones gracefully, the rest by force.
 
         Shared pilots are drained instead, so that jobs of others can finish; they stay in `live`.
         Raises `OutcomeUnknownError` if Slurm still shows any other, or does not answer. Does not
-        wait for a pilot whose submission was interrupted and that Slurm does not show.
+        wait for a pilot whose submission was interrupted and that Slurm does not show. Without
+        `retry`, a Slurm that does not answer once is not asked again.
         """
         steps: tuple[tuple[Callable[[list[Pilot]], None], float], ...] = (
-            (self._end_gracefully, wait_s),
-            (lambda pilots: self._on_allocations(self._slurm.kill, pilots), kill_wait_s),
+            (self._end_gracefully, END_WAIT_S),
+            (lambda pilots: self._on_allocations(self._slurm.kill, pilots), KILL_WAIT_S),
         )
         if self.shared:
-            steps = ((self._drain_shared, min(wait_s, LEAVE_WAIT_S)),)
+            steps = ((self._drain_shared, LEAVE_WAIT_S),)
         silence = ""
         for ask, limit_s in steps:
             deadline = self._clock.now_s() + limit_s
             asked: set[tuple[str, PilotState]] = set()
-            while self._awaited and self._clock.now_s() <= deadline:
+            while self._awaited and self._clock.now_s() <= deadline and (retry or not silence):
                 # Slurm may be unavailable for a moment: retry until the deadline
                 try:
                     self.look(PilotObservations())

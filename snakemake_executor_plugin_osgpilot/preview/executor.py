@@ -29,7 +29,7 @@ from ..htcondor.factory import AnyAccessPoint
 from ..journal.run_folder import RunFolder
 from ..model.intervals import LOOK_SOONEST_S
 from ..model.resources import JobClass
-from ..model.snapshot import Snapshot
+from ..model.snapshot import Gate, Snapshot
 from ..monitoring.console import SnakemakeHandler
 from ..pilots.parameters import script
 from ..routing.policy import Where
@@ -85,8 +85,9 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
         seen = {str(job.rule) for job in self.workflow.dag.jobs}
         unseen = sorted({str(rule) for rule in self.workflow.rules} - seen) if checkpoints else []
         return Preview(
-            tuple(decisions), previews, script(), local, tuple(sorted(checkpoints)), tuple(unseen)
-        )
+            tuple(decisions), previews, script(), local, tuple(sorted(checkpoints)), tuple(unseen),
+            {name: str(error) for name, error in ground.silent.items()},
+        )  # fmt: skip
 
     def run_job(self, job: AnyJob) -> NoReturn:
         raise AssertionError("a plan runs nothing")
@@ -206,8 +207,17 @@ class _Look:
         seen = ahead.ahead
         return Snapshot(
             clock.now_s(), waiting, soon=seen.soon({}), later=seen.later,
-            further=seen.further, chain=seen.chain,
+            further=seen.further, chain=seen.chain, gates=self._gates(),
         )  # fmt: skip
+
+    def _gates(self) -> dict[str, Gate]:
+        """Return that no pilot is started where Slurm does not answer, as in a run."""
+        silent = self.ground.silent
+        return {
+            offer.name: Gate(0, f"{offer.site}: {silent[offer.site]}")
+            for offer in self.ground.policy.offers
+            if offer.site in silent
+        }
 
     def _case(self, name: str, sampler: Sampler, rehearsal: Rehearsal, expected: Coming) -> Case:
         policy = self.ground.policy

@@ -105,7 +105,8 @@ class Preview:
     """A run before it begins: routes of rules, the plan of each project, the pilots' script.
 
     `local` has the number of jobs that Snakemake runs itself, by rule, `checkpoints` the rules
-    after which more jobs may come, and `unseen` the rules without a job so far.
+    after which more jobs may come, `unseen` the rules without a job so far, and `silent` why a site
+    does not answer, by its name.
     """
 
     routes: tuple[RouteDecision, ...]
@@ -114,6 +115,7 @@ class Preview:
     local: Mapping[str, int] = field(default_factory=dict)
     checkpoints: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
+    silent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def refused(self) -> bool:
@@ -140,6 +142,7 @@ class Preview:
             "local": dict(self.local),
             "checkpoints": list(self.checkpoints),
             "unseen": list(self.unseen),
+            "silent": dict(self.silent),
         }
 
 

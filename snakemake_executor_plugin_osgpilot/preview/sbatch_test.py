@@ -20,7 +20,10 @@ from .result import Verdict
 
 
 class SlurmVerdicts:
-    """Tests pilots of a run in `folder` with `sbatch --test-only`, each at its site."""
+    """Tests pilots of a run in `folder` with `sbatch --test-only`, each at its site.
+
+    Those of a site that is in none of the `clusters` are not tested.
+    """
 
     def __init__(self, clusters: Iterable[Cluster], seat: RunIdentity, folder: RunFolder) -> None:
         self._tests: dict[str, _Test] = {}
@@ -34,7 +37,11 @@ class SlurmVerdicts:
     def hints(self, policy: Policy) -> dict[str, float]:
         """Return the waits that Slurm estimates, by offer, as a run queries them at its start."""
         asked = [(offer.name, offer.walltimes_s[0]) for offer in worth_a_hint(policy)]
-        found = ((name, self._verdict(name, walltime_s).wait_s) for name, walltime_s in asked)
+        found = (
+            (name, self._verdict(name, walltime_s).wait_s)
+            for name, walltime_s in asked
+            if name in self._tests
+        )
         return {name: wait_s for name, wait_s in found if wait_s is not None}
 
     def cores(self) -> dict[str, int]:

@@ -44,18 +44,18 @@ from ..pilots.batch_system import Slurm
 from ..pilots.fleet import Fleet
 from ..pilots.manager import PilotManager, PilotNumbers
 from ..pilots.parameters import parameters
-from ..pilots.requests import SiteRequests
 from ..pilots.token import check_token
 from ..scaling.autoscaler import Autoscaler
 from ..scaling.planner.feasibility import largest
 from ..scaling.planner.planner import plan
 from ..scaling.shared_limits import QuotaShare
-from ..slurm.cluster import Cluster, reach
+from ..slurm.cluster import Cluster
 from .controller import RunController
 from .intake import Intake, clear_returned
 from .lease import LeaseKeeper
 from .resume import AcquiredRun, recall, take
 from .shutdown import Ending
+from .site_access import RunAtSite, SiteAccess, folders_of
 from .unwritten import UnwrittenJobs
 
 logger = logging.getLogger(__name__)
@@ -117,14 +117,21 @@ class Run:
 class PreparedRun:
     """Checked prerequisites of a run. `seat` has no run id yet; `schedd` is on another host.
 
-    `clusters` are those of its sites, in the order of the site files.
+    `accesses` are those to its sites, in the order of the site files; `silent` has the error of
+    each site that does not answer, by name.
     """
 
     seat: RunIdentity
     sites: tuple[Site, ...]
     schedd: RemoteSchedd | None
-    clusters: tuple[Cluster, ...]
+    accesses: tuple[SiteAccess, ...]
+    silent: Mapping[str, OsgpilotError]
     policy: Policy
+
+    @property
+    def clusters(self) -> tuple[Cluster, ...]:
+        """The clusters of the sites that have answered."""
+        return tuple(access.cluster for access in self.accesses if access.cluster)
 
     @property
     def life_s(self) -> int:
@@ -137,9 +144,11 @@ class PreparedRun:
 
     def place(self, run: RunFolder) -> Place:
         """Return where the run in this folder has its jobs and pilots."""
-        behind_ssh = (cluster for cluster in self.clusters if cluster.site.slurm.ssh)
-        folders = {each.site.resource: str(each.folder(run).path) for each in behind_ssh}
-        return place_of(self.sites, self.schedd, folders)
+        return place_of(self.sites, self.schedd).with_folders(folders_of(self.clusters, run))
+
+    def check(self, cluster: Cluster) -> None:
+        """Check the token on a cluster. Raises an `InputError`."""
+        check_token(cluster.claims, str(cluster.site.token), time.time(), self.life_s)
 
 
 def preflight(options: RunOptions, state_folder: Path, undo: ExitStack) -> PreparedRun:
@@ -160,27 +169,43 @@ def preflight(options: RunOptions, state_folder: Path, undo: ExitStack) -> Prepa
     neutral(state_folder.absolute())
     for site in sites:
         parameters(site, seat, Pilot("check", Shape(1, 1)), state_folder)
-    clusters = tuple(_reached(site, sites, undo) for site in sites)
-    prepared = PreparedRun(seat, sites, there, clusters, policy)
+    accesses, silent = _reached(sites, undo)
+    prepared = PreparedRun(seat, sites, there, accesses, silent, policy)
     # sites that have the same token have it checked once
-    for cluster in {each.claims: each for each in clusters}.values():
-        check_token(cluster.claims, str(cluster.site.token), time.time(), prepared.life_s)
+    for cluster in {each.claims: each for each in prepared.clusters}.values():
+        prepared.check(cluster)
     return prepared
 
 
-def _reached(site: Site, sites: tuple[Site, ...], undo: ExitStack) -> Cluster:
-    """Return the cluster of one of the `sites`. Raises an `OsgpilotError`."""
-    try:
-        cluster = reach(site)
-    except OsgpilotError as error:
+def _reached(
+    sites: tuple[Site, ...], undo: ExitStack
+) -> tuple[tuple[SiteAccess, ...], dict[str, OsgpilotError]]:
+    """Return the access to each site, and the error of each that does not answer.
+
+    Raises an `OsgpilotError` if none answers, or one answers and lacks a prerequisite.
+    """
+    accesses, silent = [], dict[str, OsgpilotError]()
+    for site in sites:
+        access = SiteAccess(site)
+        undo.callback(access.host.close)
+        accesses.append(access)
+        try:
+            if why := access.log_in():
+                silent[site.resource] = why
+        except OsgpilotError as error:
+            if len(sites) == 1:
+                raise
+            raise type(error)(
+                f"site {site.resource}: {error}; to begin a run without it, leave its file out of "
+                "--osgpilot-site"
+            ) from error
+    if len(silent) == len(sites):
+        first = next(iter(silent.values()))
         if len(sites) == 1:
-            raise
-        raise type(error)(
-            f"site {site.resource}: {error}; to begin a run without it, leave its file out of "
-            "--osgpilot-site"
-        ) from error
-    undo.callback(cluster.host.close)
-    return cluster
+            raise first
+        listed = "; ".join(f"{name}: {why}" for name, why in silent.items())
+        raise type(first)(f"no site answers: {listed}") from first
+    return tuple(accesses), silent
 
 
 def start(
@@ -224,7 +249,7 @@ def _assemble(
     seat, folder, journal = taken.seat, taken.folder, taken.journal
     policy, clock = prepared.policy, SystemClock()
     guarded = cast("AccessPoint", Guarded(access_point, journal.check_held))
-    fleet = _fleet(taken, prepared.clusters, clock)
+    fleet = _fleet(taken, prepared, clock)
     unwritten = UnwrittenJobs(folder, journal)
     queue = JobManager(
         guarded,
@@ -267,7 +292,7 @@ def _assemble(
             f"resuming run {seat.run}: {jobs} in the queue or ended since, "
             f"{count_of(len(fleet.live), 'pilot')}"
         )
-    ending = Ending(controller, access_point, prepared.clusters, taken, fleet, options.on_exit)
+    ending = Ending(controller, access_point, prepared.accesses, taken, fleet, options.on_exit)
     return Run(
         seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock,
         journal, intake, unwritten, ending, chronicle, Tenure(journal.check_held),
@@ -275,17 +300,29 @@ def _assemble(
     )  # fmt: skip
 
 
-def _fleet(taken: AcquiredRun, clusters: Iterable[Cluster], clock: SystemClock) -> Fleet:
+def _fleet(taken: AcquiredRun, prepared: PreparedRun, clock: SystemClock) -> Fleet:
     """Return the pilots of a run at each site; their numbers are one sequence."""
     journal, numbers = taken.journal, PilotNumbers()
+
+    def came_late(cluster: Cluster) -> None:
+        prepared.check(cluster)
+        # before anything is there
+        folders = folders_of([cluster], taken.folder)
+        journal.set_place(journal.place.with_folders(folders))
+
     sites = {}
-    for cluster in clusters:
-        slurm = cast("Slurm", Guarded(cluster.client(taken.folder), journal.check_held))
-        requests = SiteRequests(cluster.site, taken.seat, cluster.folder(taken.folder))
-        sites[cluster.site.resource] = PilotManager(
-            slurm, clock, requests, journal.record_pilots, numbers=numbers
+    for access in prepared.accesses:
+        there = RunAtSite(access, taken.seat, taken.folder, came_late)
+        if access.cluster:
+            there.begin()
+        slurm = cast("Slurm", Guarded(there, journal.check_held))
+        sites[access.site.resource] = PilotManager(
+            slurm, clock, there.requests(), journal.record_pilots, numbers=numbers
         )
-    return Fleet(sites, clock)
+    fleet = Fleet(sites, clock)
+    for name, error in prepared.silent.items():
+        fleet.leave_alone(name, error)
+    return fleet
 
 
 def _known_pilots(taken: AcquiredRun, sites: tuple[Site, ...]) -> list[Pilot]:

@@ -16,8 +16,8 @@ from ..htcondor.remote_schedd import Address, RemoteAccessPoint
 from ..journal.location import Place, SlurmHost
 from ..model.identity import RunIdentity
 from ..slurm.client import SlurmClient
-from ..slurm.host import Here, Host
-from ..slurm.ssh import SshConnection
+from ..slurm.cluster import connect
+from ..slurm.host import Host
 
 logger = logging.getLogger(__name__)
 
@@ -89,20 +89,10 @@ def slurm_of(where: SlurmHost) -> tuple[Host, SlurmClient]:
 
     The caller closes the host. Raises `OsgpilotError`.
     """
-    host = Host(_logged_in(where.ssh) if where.ssh else Here(), where.cluster)
+    host = connect(where.ssh, where.cluster)
     try:
         user = safe_name(host.run(["id", "-un"]).out.strip(), "user name")
     except BaseException:
         host.close()
         raise
     return host, SlurmClient(host, user, SlurmOptions(), Path())
-
-
-def _logged_in(ssh: str) -> SshConnection:
-    connection = SshConnection(ssh)
-    try:
-        connection.log_in()
-    except BaseException:
-        connection.close()
-        raise
-    return connection

@@ -36,7 +36,8 @@ class AcquiredRun:
     resumed: bool
 
     def settle_at(self, place: Place) -> None:
-        """Record where the run has its jobs and pilots from now on.
+        """Record where the run has its jobs and pilots from now on; folders at sites that have not
+        answered yet stay those of the previous session.
 
         Raises `InputError` if a previous session has some elsewhere: they would run twice.
         """
@@ -52,7 +53,9 @@ class AcquiredRun:
                     f"run {self.seat.run} was interrupted, and {elsewhere}; resume it there, or "
                     "remove what it left with `osgpilot cleanup`"
                 )
-        self.journal.set_place(place)
+        unknown = {(each.site, each.slurm) for each in place.sites if not each.folder}
+        known = {s.site: s.folder for s in before.sites if (s.site, s.slurm) in unknown}
+        self.journal.set_place(place.with_folders(known))
 
     def release(self) -> None:
         """Release the run after a failed start; a new run is finished, as it left nothing."""

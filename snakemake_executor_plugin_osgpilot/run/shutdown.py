@@ -14,13 +14,14 @@ from ..common.counting import count_of
 from ..errors import OsgpilotError, OutcomeUnknownError
 from ..htcondor.neutral_path import unlink
 from ..htcondor.submit_description import BUNDLE, INPUT_FOLDER, JOB_FILE, SHARED_FOLDER
+from ..journal.location import SiteLocation
 from ..journal.run_folder import RunFolder
 from ..journal.store import Journal
 from ..pilots.fleet import Fleet
-from ..slurm.cluster import Cluster
 from ..staging.commit_outputs import discard
 from .controller import RunController
 from .resume import AcquiredRun
+from .site_access import SiteAccess
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,11 @@ def finish(folder: RunFolder, journal: Journal) -> None:
     unlink(folder.path)
 
 
+def _folder(place: SiteLocation) -> tuple[str, str]:
+    """Return host and folder: several sites may have the same."""
+    return place.ssh, place.folder
+
+
 class Closable(Protocol):
     """An object that holds a process or a file."""
 
@@ -60,11 +66,11 @@ class Ending:
     """Ends one run. `on_exit` is the action on Ctrl-C: `cancel` or `detach`."""
 
     def __init__(
-        self, controller: RunController, access_point: Closable, clusters: tuple[Cluster, ...],
+        self, controller: RunController, access_point: Closable, sites: tuple[SiteAccess, ...],
         taken: AcquiredRun, fleet: Fleet, on_exit: str,
     ) -> None:  # fmt: skip
         self._controller, self._access_point, self._taken = controller, access_point, taken
-        self._clusters, self._fleet, self._on_exit = clusters, fleet, on_exit
+        self._sites, self._fleet, self._on_exit = sites, fleet, on_exit
 
     @property
     def detaches(self) -> bool:
@@ -89,24 +95,33 @@ class Ending:
             # pilots that Slurm still starts exit at once
             self._extend_leases(0.0)
             self._release()
-        for cluster in self._clusters:
-            if not self._fleet.live_at(cluster.site.resource):
-                self._clear(cluster)
-            cluster.host.close()
+        self._clear_sites()
+        for site in self._sites:
+            site.host.close()
         self._access_point.close()
         self._taken.journal.close()
 
     def _extend_leases(self, until_s: float) -> None:
-        for cluster in self._clusters:
+        for site in self._sites:
             with suppress(OsgpilotError):
-                cluster.extend_lease(self._taken.folder, until_s)
+                site.reach().extend_lease(self._taken.folder, until_s)
 
-    def _clear(self, cluster: Cluster) -> None:
+    def _clear_sites(self) -> None:
+        """Remove the run's folders from clusters behind SSH, except those of pilots that live."""
+        with suppress(OsgpilotError):
+            places = {each.site: each for each in self._taken.journal.place.sites}
+            first = next(iter(places))
+            used = {_folder(places.get(p.site, places[first])) for p in self._fleet.live}
+            for site in self._sites:
+                place = places[site.site.resource]
+                if place.folder and _folder(place) not in used:
+                    self._clear(site, place)
+
+    def _clear(self, site: SiteAccess, place: SiteLocation) -> None:
         try:
-            cluster.clean_up(self._taken.folder)
+            site.reach().clean_up(self._taken.folder)
         except OsgpilotError as error:
-            there = cluster.folder(self._taken.folder).path
-            logger.warning(f"could not remove {there} from the cluster: {error}")
+            logger.warning(f"could not remove {place.folder} on {place.ssh}: {error}")
 
     def _detach(self) -> None:
         self._controller.stop(hurry=True)

@@ -132,36 +132,27 @@ class Cluster:
         self.host.run(["rm", "-rf", str(there)])
 
 
-def reach(site: Site) -> Cluster:
-    """Connect to the site's cluster and check the prerequisites.
-
-    Raises an `OsgpilotError` with what to do, after cleaning up.
-    """
-    host = connect(site.slurm.ssh, site.slurm.cluster)
-    try:
-        return checked(host, site)
-    except BaseException:
-        host.close()
-        raise
-
-
-def connect(ssh: str, cluster: str = "") -> Host:
+def host_of(ssh: str, cluster: str = "") -> Host:
     """Return the host `ssh` of the user's SSH configuration, or this one if that is empty.
 
     Slurm's commands there work on `cluster`, or on the cluster of that host if that is empty.
+    """
+    return Host(SshConnection(ssh) if ssh else Here(), cluster)
+
+
+def connect(ssh: str, cluster: str = "") -> Host:
+    """Return `host_of` these, connected.
 
     Prompts on the terminal if the login requires a password or a second factor. Raises an
     `OsgpilotError` with what to do, after cleaning up.
     """
-    if not ssh:
-        return Host(Here(), cluster)
-    connection = SshConnection(ssh)
+    host = host_of(ssh, cluster)
     try:
-        connection.log_in()
+        host.log_in()
     except BaseException:
-        connection.close()
+        host.close()
         raise
-    return Host(connection, cluster)
+    return host
 
 
 def checked(host: Host, site: Site) -> Cluster:

@@ -21,6 +21,9 @@ SPARE_S = 10.0
 class Connection(Protocol):
     """A connection to a shell."""
 
+    def log_in(self) -> None:
+        """Open the connection; may prompt for a password. Raises an `OsgpilotError`."""
+
     def shell(self) -> list[str]:
         """Return the argument list of a `sh` on the host. Raises `NotSentError`."""
 
@@ -30,6 +33,9 @@ class Connection(Protocol):
 
 class Here:
     """Implements `Connection` for this machine."""
+
+    def log_in(self) -> None:
+        """Nothing to open."""
 
     def shell(self) -> list[str]:
         return ["sh"]
@@ -48,6 +54,12 @@ class Host:
         self._connection, self._cluster = connection, cluster
         self._ahead_s: float | None = None
         self._interrupt = Interrupt()
+
+    def log_in(self) -> None:
+        """Connect now, while the user can be prompted for a password. Without that, the first
+        command connects. Raises an `OsgpilotError` with what to do.
+        """
+        self._connection.log_in()
 
     def interrupt(self) -> None:
         """Interrupt the command that another thread waits for."""

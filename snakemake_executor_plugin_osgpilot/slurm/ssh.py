@@ -84,7 +84,7 @@ class SshConnection:
             self._forget_socket()
             message = "" if converse(self._master()) == 0 and self._is_open() else message
         if message:
-            raise MissingPrerequisiteError(self._remedy(message))
+            raise MissingPrerequisiteError(self._refused(message))
 
     def shell(self) -> list[str]:
         """Return the argument list of a remote `sh`; reconnect if that needs no prompt.
@@ -115,10 +115,14 @@ class SshConnection:
         message = self._open()
         self._failed = None
         if message:
-            why = self._remedy(message)
-            pause_s = RETRY_DENIED_S if _is_denied(message) else RETRY_S
-            self._failed = time.monotonic() + pause_s, why
-            raise NotSentError(why)
+            raise NotSentError(self._refused(message))
+
+    def _refused(self, message: str) -> str:
+        """Return the remedy for a failed login, and put the next one off."""
+        why = self._remedy(message)
+        pause_s = RETRY_DENIED_S if _is_denied(message) else RETRY_S
+        self._failed = time.monotonic() + pause_s, why
+        return why
 
     def _open(self) -> str:
         """Log in without a prompt; return ssh's error message if that failed."""

@@ -19,6 +19,7 @@ NEAR = {**SITE, "resource": "Near", "limits": {"max_pilots": 2}}
 FAR = {**SITE, "resource": "Far", "limits": {"max_pilots": 2}, "slurm": {"ssh": "second"}}
 FEDERATED = {**FAR, "slurm": {"cluster": "second"}}
 PILOTS_MAX, BUDGET_CORE_H = 3, 40
+PATIENCE_S = 400
 SNAKEFILE = """
 rule all:
     input: expand("out/{n}", n=range(24)), expand("later/{n}", n=range(24))
@@ -57,10 +58,37 @@ LOGIN = """
 mkdir -p ~/.ssh
 cat > ~/.ssh/id_ed25519
 chmod 600 ~/.ssh/id_ed25519
-printf 'Host second\\n    HostName login\\n    HostKeyAlias login\\n' > ~/.ssh/config
+printf 'Host second\\n    HostName login\\n    HostKeyAlias login\\n    Port 22\\n' > ~/.ssh/config
 echo "$1" > ~/.ssh/known_hosts
 echo '[ -z "${SSH_CONNECTION-}" ] || export SLURM_CONF=/etc/second/slurm.conf' > ~/.bashrc
 """
+
+VANISH = """
+family() {
+    local child
+    for child in $(pgrep -P "$1"); do family "$child"; done
+    echo "$1"
+}
+dead=$(cat /run/second.pid /run/slurmd-m1.pid /run/slurmd-m2.pid)
+for script in $(pgrep -f slurm_script); do
+    ! grep -qz '^SLURMD_NODENAME=m[12]$' "/proc/$script/environ" || dead+=" $(family "$script")"
+done
+kill -KILL $dead
+"""
+"""What is lost with the second cluster, all at once: its controller, its nodes, its pilots."""
+
+BACK = """
+slurmctld -f /etc/second/slurm.conf
+for node in m1 m2; do slurmd -f /etc/second/slurm.conf -N "$node"; done
+"""
+SHORT_LEASE = """
+from snakemake.cli import main
+from snakemake_executor_plugin_osgpilot.htcondor import submit_description
+
+submit_description.JOB_LEASE_S = 45
+main()
+"""
+"""Runs Snakemake; HTCondor looks for jobs whose connection is lost for a minute and not for ten."""
 
 
 def put(pool: Pool, name: str, text: str) -> None:
@@ -95,8 +123,24 @@ def clusters(pool: Pool) -> Pool:
     return pool
 
 
+def open_way(pool: Pool, *, is_open: bool) -> None:
+    """Have `ssh second` reach its host, or be refused."""
+    port = f"s/Port .*/Port {22 if is_open else 9}/"
+    pool.say("sed", "-i", port, "/home/alice/.ssh/config")
+    assert (pool.run("ssh", "second", "true").returncode == 0) is is_open
+
+
+@pytest.fixture
+def closed(clusters: Pool) -> Iterator[Pool]:
+    """The clusters, of which the second cannot be reached by `ssh`."""
+    open_way(clusters, is_open=False)
+    yield clusters
+    open_way(clusters, is_open=True)
+
+
 def snakemake(files: str, *more: str) -> list[str]:
-    given = [files if word == "site.yaml" else word for word in SNAKEMAKE]
+    python, _, _, *options = SNAKEMAKE
+    given = [python, "-c", SHORT_LEASE, *(files if o == "site.yaml" else o for o in options)]
     limits = [
         f"--osgpilot-max-pilots={PILOTS_MAX}", f"--osgpilot-max-core-hours={BUDGET_CORE_H}",
     ]  # fmt: skip
@@ -145,12 +189,36 @@ def said(pool: Pool) -> str:
 
 
 def pilots(pool: Pool) -> list[dict[str, Any]]:
-    return json.loads(pool.say("osgpilot", "status", "--json", folder=HERE))["pilots"]
+    # its exit status is another one if the run was killed, and there may be none yet
+    shown = pool.run("osgpilot", "status", "--json", folder=HERE).stdout
+    return json.loads(shown)["pilots"] if shown else []
+
+
+def during(workflow: "subprocess.Popen[bytes]", question: Callable[[], object], what: str) -> None:
+    """Ask until the answer is true, while the workflow runs."""
+
+    def ask() -> object:
+        answer = question()
+        assert answer or workflow.poll() is None, f"the workflow ended before {what}"
+        return answer
+
+    until(ask, PATIENCE_S, what)
 
 
 def serve_at_both(pool: Pool) -> bool:
     running = "--states=RUNNING"
     return bool(squeue(pool, "Near", running) and squeue(pool, "Far", running))
+
+
+def run_at_far(pool: Pool) -> bool:
+    # pilots name their machine after the site
+    return "@Far" in pool.run("condor_q", "-allusers", "-af", "RemoteHost").stdout
+
+
+def hold_outputs(pool: Pool) -> None:
+    for n in range(24):
+        text = pool.say("cat", f"{HERE}/later/{n}")
+        assert text == "start\nend", "each job ran, and no started one was lost"
 
 
 def test_plan_and_doctor_ask_each_site(clusters: Pool):
@@ -160,35 +228,106 @@ def test_plan_and_doctor_ask_each_site(clusters: Pool):
     assert "2 sites: Near, Far" in found
     assert "slurm: near.yaml: " in found
     assert "slurm: far.yaml: " in found
+    planned = plan(clusters, files)
+    assert planned.returncode == 0
+    assert "Near:default/4c" in planned.stdout
+    assert "Far:default/4c" in planned.stdout
+
+
+def plan(pool: Pool, files: str) -> "subprocess.CompletedProcess[str]":
     _, _, _, *arguments = snakemake(files)
-    planned = clusters.say("osgpilot", "plan", "--", *arguments, folder=HERE)
-    assert "Near:default/4c" in planned
-    assert "Far:default/4c" in planned
+    return pool.run("osgpilot", "plan", "--", *arguments, folder=HERE)
 
 
-def test_two_clusters_serve_a_workflow_and_one_goes_away(clusters: Pool):
-    counts = Counts(clusters)
+def test_plan_doctor_and_cleanup_name_a_site_that_cannot_be_reached(closed: Pool):
+    planned = plan(closed, "near.yaml,far.yaml")
+    assert planned.returncode == 0, planned.stderr
+    assert "site Far does not answer, a run begins without it and polls it again: ssh second: " in (
+        " ".join(planned.stdout.split())
+    )
+    assert "Near:default/4c" in planned.stdout
+    checks = ("--no-probe", "--only=site-file", "--only=slurm")
+    examined = closed.run("osgpilot", "doctor", "--site=near.yaml,far.yaml", *checks, folder=HERE)
+    assert examined.returncode == 1
+    verdicts = [line.split() for line in examined.stdout.splitlines()]
+    assert ["ok", "slurm:", "near.yaml:"] in [words[:3] for words in verdicts]
+    assert ["failed", "slurm:", "far.yaml:"] in [words[:3] for words in verdicts]
+    cleaned = closed.run("osgpilot", "cleanup", "--site=near.yaml,far.yaml", folder=HERE)
+    assert cleaned.returncode == 0
+    assert "Slurm of second is skipped: ssh second: " in cleaned.stderr
+
+
+def test_a_site_answers_late_serves_and_vanishes_with_its_nodes(closed: Pool):
+    clusters, counts = closed, Counts(closed)
     with started(clusters, *snakemake("near.yaml,far.yaml")) as workflow:
-        until(counts.seen(lambda: serve_at_both(clusters)), 120, "a pilot at each site")
-        out = f"{HERE}/out"
-        until(counts.seen(lambda: clusters.run("ls", out).stdout), 120, "a job's end")
-        clusters.say("sh", "-c", "kill -KILL $(cat /run/second.pid)", user="root")
-        left_alone = counts.seen(lambda: "site Far is left alone" in said(clusters))
-        until(left_alone, 180, "notice of the end of a cluster")
-        until(counts.seen(lambda: workflow.poll() is not None), 300, "the end of the workflow")
+        left_alone = "site Far is left alone and polled again later: "
+        during(
+            workflow,
+            counts.seen(lambda: f"{left_alone}ssh second: " in said(clusters)),
+            "the notice",
+        )
+        during(workflow, counts.seen(lambda: squeue(clusters, "Near")), "pilots at the other site")
+        open_way(clusters, is_open=True)
+        during(workflow, counts.seen(lambda: serve_at_both(clusters)), "a pilot at each site")
+        assert "site Far answers again" in said(clusters)
+        during(workflow, counts.seen(lambda: run_at_far(clusters)), "jobs there")
+        clusters.say("bash", "-c", VANISH, user="root")
+        lost = counts.seen(lambda: said(clusters).count(left_alone) >= 2)
+        during(workflow, lost, "notice of the end of a cluster")
+        until(
+            counts.seen(lambda: workflow.poll() is not None), PATIENCE_S, "the end of the workflow"
+        )
     assert workflow.returncode == 0
-    for n in range(24):
-        text = clusters.say("cat", f"{HERE}/later/{n}")
-        assert text == "start\nend", "each job ran, and no started one was lost"
+    hold_outputs(clusters)
     counts.hold()
     seen = pilots(clusters)
     assert {pilot["site"] for pilot in seen} == {"Near", "Far"}
     assert len(seen) * 4 * 1 <= BUDGET_CORE_H
     assert "could not end the pilots: Far: " in said(clusters)
     # it is back: what may be left there is found by the journal
-    clusters.say("slurmctld", "-f", CONF, user="root")
-    until(lambda: clusters.run("ssh", "second", "squeue").returncode == 0, 60, "a controller")
+    clusters.say("bash", "-c", BACK, user="root")
+    until(lambda: clusters.run("ssh", "second", "squeue").returncode == 0, PATIENCE_S, "Slurm")
     clusters.say("osgpilot", "cleanup", "--yes", f"--dir={HERE}", folder=HERE)
+    assert not [*squeue(clusters, "Near"), *squeue(clusters, "Far")]
+    assert not clusters.run("ls", "/home/alice/.local/state/osgpilot").stdout
+
+
+def test_a_run_is_resumed_while_a_site_with_pilots_of_it_cannot_be_reached(clusters: Pool):
+    clusters.say("rm", "-rf", f"{HERE}/out", f"{HERE}/later")
+    command = snakemake("near.yaml,far.yaml")
+    with started(clusters, *command) as workflow:
+        during(
+            workflow,
+            lambda: run_at_far(clusters) and clusters.run("ls", f"{HERE}/out").stdout,
+            "jobs",
+        )
+        kill = ("pkill", "-KILL", "-u", "alice", "-f", "--", "--executor osgpilot")
+        clusters.say(*kill, user="root")
+        workflow.wait()
+    before = {pilot["name"]: pilot["site"] for pilot in pilots(clusters)}
+    assert "Far" in before.values()
+    open_way(clusters, is_open=False)
+    try:
+        with started(clusters, *command, "--nolock", "--rerun-incomplete") as workflow:
+            left_alone = "site Far is left alone and polled again later: ssh second: "
+            during(workflow, lambda: left_alone in said(clusters), "the notice")
+            during(
+                workflow, lambda: run_at_far(clusters), "jobs on pilots that only the pool shows"
+            )
+            explained = clusters.run("osgpilot", "explain", folder=HERE)
+            assert explained.returncode == 0
+            assert "note: ssh second: " in explained.stderr
+            open_way(clusters, is_open=True)
+            until(lambda: workflow.poll() is not None, PATIENCE_S, "the end of the workflow")
+    finally:
+        open_way(clusters, is_open=True)
+    assert workflow.returncode == 0
+    assert "resuming run" in said(clusters)
+    hold_outputs(clusters)
+    seen = {pilot["name"]: pilot for pilot in pilots(clusters)}
+    assert before.items() <= {name: pilot["site"] for name, pilot in seen.items()}.items()
+    ended = {"done", "failed", "cancelled"}
+    assert {pilot["state"] for pilot in seen.values()} <= ended, "what became of each is known"
     assert not [*squeue(clusters, "Near"), *squeue(clusters, "Far")]
     assert not clusters.run("ls", "/home/alice/.local/state/osgpilot").stdout
 

@@ -1,4 +1,4 @@
-"""What `osgpilot plan` says it does not know, and its exit status."""
+"""What `osgpilot plan` says it does not know, which sites are silent, and its exit status."""
 
 import json
 from dataclasses import replace
@@ -45,6 +45,15 @@ def test_the_exit_status_is_1_if_slurm_would_refuse_a_pilot(planned):
         "Slurm would refuse compute/4c: said"
         in planned(Preview((), (project(accepted=False),), "")).output
     )
+
+
+def test_a_site_that_does_not_answer_is_named_and_the_run_can_begin(planned):
+    found = Preview((), (project(),), "", silent={"Far": "ssh far: Connection refused"})
+    said = planned(found)
+    assert said.exit_code == 0
+    line = "site Far does not answer, a run begins without it and polls it again: ssh far: "
+    assert line in " ".join(said.output.split())
+    assert json.loads(planned(found, "--json").output)["silent"] == found.silent
 
 
 def test_local_rules_and_what_follows_a_checkpoint_are_named(planned):

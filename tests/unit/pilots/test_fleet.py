@@ -18,7 +18,7 @@ from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing
 from snakemake_executor_plugin_osgpilot.model.plan import Cancel, Drain, Launch, Plan
 from snakemake_executor_plugin_osgpilot.model.resources import PilotState
 from snakemake_executor_plugin_osgpilot.model.snapshot import Gate
-from snakemake_executor_plugin_osgpilot.pilots.manager import LOOK_PAUSE_S, PilotManager
+from snakemake_executor_plugin_osgpilot.pilots.manager import END_WAIT_S, LOOK_PAUSE_S, PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.requests import SiteRequests
 from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import (
     DOUBT,
@@ -401,9 +401,9 @@ def test_a_pilot_that_does_not_listen_is_killed_after_a_while(fleet, slurm, cloc
     slurm.show(Seen.RUNNING)
     slurm.deaf = True
     before = clock.at_s
-    fleet.end(wait_s=60)
+    fleet.end()
     assert slurm.killed == ["1"]
-    assert clock.at_s - before >= 60
+    assert clock.at_s - before >= END_WAIT_S
 
 
 def test_what_cannot_be_ended_is_said(fleet, slurm):
@@ -412,7 +412,7 @@ def test_what_cannot_be_ended_is_said(fleet, slurm):
     slurm.deaf = True
     slurm.kill = lambda ids: None
     with pytest.raises(OutcomeUnknownError, match=r"still shows pilots.* 1"):
-        fleet.end(wait_s=5, kill_wait_s=5)
+        fleet.end()
 
 
 def test_pilot_in_unknown_state_counts_and_is_ended(fleet, slurm):
@@ -482,7 +482,7 @@ def test_shared_pilots_finish_their_jobs_after_the_run(slurm, clock, tmp_path):
     fleet.apply(TWO)
     slurm.rows["osgpilot-r1-1"] = Row("1", "osgpilot-r1-1", Seen.RUNNING)
     fleet.look(PilotObservations(served={"osgpilot-r1-1": 1.0}))
-    fleet.end(wait_s=3)
+    fleet.end()
     assert (slurm.ended, slurm.killed) == ([], [])
     assert (slurm.drained, slurm.cancelled) == (["1"], ["2"])
     assert [pilot.allocation_id for pilot in fleet.live] == ["1"]

@@ -192,7 +192,38 @@ def test_every_site_is_asked_to_end_and_what_may_be_left_is_named(world):
     with pytest.raises(Exception, match="A: Slurm may still have pilots 1: "):
         world.fleet.end()
     assert not world.managers["B"].live
-    assert world.fleet.live_at("A")
+    assert world.managers["A"].live
+
+
+def test_a_site_that_answers_again_at_the_end_is_given_the_time_to_end_its_pilots(world):
+    world.fleet.apply(BOTH)
+    slurm = world.slurm["A"]
+    slurm.show(Seen.RUNNING)
+    world.look()
+    slurm.down = True
+    world.look()
+    assert world.fleet.left_alone
+    slurm.down, looks = False, slurm.looks
+
+    def takes_a_while():
+        if slurm.looks > looks + 4:
+            slurm.show(Seen.COMPLETED)
+        return FakeSlurm.look(slurm)
+
+    slurm._drop, slurm.look = lambda ids, when: None, takes_a_while
+    world.fleet.end()
+    assert not world.fleet.live
+
+
+def test_a_site_that_does_not_answer_at_the_end_is_asked_once(world):
+    world.fleet.apply(BOTH)
+    world.slurm["A"].down = True
+    world.look()
+    looks, began_s = world.looks()["A"], world.clock.at_s
+    with pytest.raises(Exception, match="A: "):
+        world.fleet.end()
+    assert world.looks()["A"] == looks + 1
+    assert world.clock.at_s - began_s < 10
 
 
 @pytest.mark.parametrize("error", [AbandonedError("interrupted"), NotRecordedError("disk full")])

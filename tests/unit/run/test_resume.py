@@ -232,6 +232,17 @@ def test_run_is_resumed_with_all_of_its_sites_or_more(tmp_path):
     taken.journal.close()
 
 
+def test_folders_at_a_site_that_does_not_answer_now_stay_known(tmp_path):
+    two = replace(BEHIND, site="A", others=(SiteLocation("B", "far", "", "/home/alice/y"),))
+    taken = take(tmp_path, seat())
+    taken.settle_at(two)
+    taken.settle_at(replace(two, others=(SiteLocation("B", "far"),)))
+    assert taken.journal.place == two
+    taken.settle_at(replace(two, others=(SiteLocation("B", "farther"),)))
+    assert taken.journal.place.others == (SiteLocation("B", "farther"),), "it is another host"
+    taken.journal.close()
+
+
 def test_run_of_one_site_is_not_resumed_with_several(tmp_path):
     taken = take(tmp_path, seat())
     taken.settle_at(BEHIND)

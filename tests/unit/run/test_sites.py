@@ -63,7 +63,10 @@ class World:
             self.controller.tick()
 
     def live(self):
-        return {name: len(self.fleet.live_at(name)) for name in self.slurm}
+        return {name: len(self.at(name)) for name in self.slurm}
+
+    def at(self, name):
+        return [pilot for pilot in self.fleet.live if pilot.site == name]
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def test_pilots_that_wait_at_a_site_that_went_away_are_started_at_the_other(worl
     assert world.live() == {"A": 2, "B": 2}
     world.tick(50)
     assert world.live() == {"A": 2, "B": 2}, "never more than at most in all"
-    assert all(pilot.state is PilotState.PENDING for pilot in world.fleet.live_at("A"))
+    assert all(pilot.state is PilotState.PENDING for pilot in world.at("A"))
     assert any(" pilot" in text and text.endswith("; at B") for text in logged.info)
 
 

@@ -167,6 +167,18 @@ def test_a_failed_login_is_tried_again_later_and_not_at_once(network, connection
     assert host.run(["true"]).status == 0
 
 
+def test_a_login_that_is_denied_at_the_start_is_not_repeated_soon(network, connection):
+    """It counts as a failed attempt there; the user logs in for it."""
+    network.denies(DENIED)
+    with pytest.raises(MissingPrerequisiteError):
+        connection.log_in()
+    with pytest.raises(NotSentError, match=f"ControlPath={connection._socket}"):
+        Host(connection).run(["true"])
+    assert len(network.calls("-N")) == 1
+    connection._socket.touch()
+    assert Host(connection).run(["true"]).status == 0
+
+
 @pytest.mark.parametrize(
     ("said", "line"),
     [
