@@ -15,6 +15,13 @@ SAFETY_FACTOR = 1.25
 a longer queue wait, one that is too short costs another boot."""
 
 
+PAYABLE_SHARE = 0.85
+"""Of a budget that seems too small for the work, jobs can use this share; the rest is for boots."""
+
+GENERATIONS_MAX = 20
+"""So many generations of pilots are looked ahead."""
+
+
 class WorkPhase(NamedTuple):
     """A phase of a run: its work, the time before work can begin, and the time every core loses to
     boot and idling.
@@ -86,6 +93,56 @@ def walltime_s(offer: PilotType, longest_job_s: float, work_s: float, taken_s: f
     """
     wanted_s = max(longest_job_s + SAFETY_FACTOR * work_s + taken_s, WALLTIME_MIN_S)
     return next((w for w in offer.walltimes_s if w >= wanted_s), offer.walltime_max_s)
+
+
+class Renewal(NamedTuple):
+    """Work for pilots that are replaced when they end: on `cores` at most, until the budget of
+    `left_core_s` is used up.
+
+    A job takes `job_s`, and starts only where `longest_job_s` are left. Every core loses `lost_s`
+    to boot and to the jobs that end last beside it.
+    """
+
+    work_core_s: float
+    cores: float
+    left_core_s: float
+    lead_s: float
+    taken_s: float
+    job_s: float
+    longest_job_s: float
+    lost_s: float
+
+    def time_s(self, walltime_s: int) -> float:
+        """Return the time for the work with pilots of this walltime, one generation after the
+        other; infinite if the budget does not suffice.
+        """
+        works_s = walltime_s - self.taken_s - self.longest_job_s + self.job_s
+        work_core_s = min(self.work_core_s, PAYABLE_SHARE * self.left_core_s)
+        left_core_s, time_s = self.left_core_s, 0.0
+        for _ in range(GENERATIONS_MAX):
+            cores = min(self.cores, left_core_s / walltime_s)
+            if cores < 1 or works_s <= self.job_s:
+                break
+            time_s += self.lead_s + min(works_s, work_core_s / cores)
+            done_core_s = min(cores * works_s, work_core_s)
+            work_core_s -= done_core_s
+            if work_core_s <= 0:
+                return time_s
+            left_core_s -= done_core_s + cores * self.lost_s
+        return math.inf
+
+
+def affordable_walltime_s(offer: PilotType, wanted_s: int, renewal: Renewal) -> int:
+    """Return `wanted_s`, or the walltime up to there that makes best use of a small budget.
+
+    A pilot counts with its whole walltime until it has ended. Short walltimes admit more pilots at
+    a time, which have to be replaced more often.
+    """
+    if renewal.cores * wanted_s <= renewal.left_core_s:
+        return wanted_s
+    listed = [walltime_s for walltime_s in offer.walltimes_s if walltime_s <= wanted_s]
+    best_s = min(reversed(listed), key=renewal.time_s, default=wanted_s)
+    return wanted_s if math.isinf(renewal.time_s(best_s)) else best_s
 
 
 def keep_idle_s(lead_s: float, cost_weight: float) -> float:
