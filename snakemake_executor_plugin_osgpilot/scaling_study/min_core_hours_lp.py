@@ -13,7 +13,6 @@ import pulp
 
 from ..model.resources import PilotType, Shape
 
-
 PATTERNS_MAX = 5_000
 """With more sets of jobs that fill a pilot than this, jobs may be cut in pieces for the bound."""
 
@@ -65,7 +64,7 @@ def _least_cores(
     shapes: Sequence[Shape],
     patterns: Sequence[tuple[int, tuple[int, ...]]],
 ) -> float:
-    """Return how many cores of pilots, filled by `patterns`, do so much work in one unit of time."""
+    """Return how many cores of pilots, filled by `patterns`, do the work in one unit of time."""
     program = pulp.LpProblem("core_hours", pulp.LpMinimize)
     lives = [pulp.LpVariable(f"life_{n}", lowBound=0) for n in range(len(patterns))]
     program += pulp.lpSum(cores * life for (cores, _), life in zip(patterns, lives, strict=True))
@@ -77,7 +76,7 @@ def _least_cores(
 
 
 def _least_cores_in_pieces(demand: Mapping[Shape, float], offers: tuple[PilotType, ...]) -> float:
-    """Return the same where jobs may be cut in pieces: no more in any dimension than pilots have."""
+    """Return the same if jobs may be cut in pieces, with no more in any dimension than there is."""
     program = pulp.LpProblem("core_hours", pulp.LpMinimize)
     lives = [pulp.LpVariable(f"life_{n}", lowBound=0) for n in range(len(offers))]
     program += pulp.lpSum(o.shape.cores * life for o, life in zip(offers, lives, strict=True))

@@ -13,7 +13,7 @@ from .bin_packing import Bin, fill
 from .critical_path import chain_s
 from .estimates import Estimates
 from .feasibility import fits, infeasible_classes
-from .limits import commitment
+from .limits import charged_core_s, commitment
 from .placement import Demand, place, unserved
 from .supply import Supply, supply
 from .target_size import WorkPhase, cores_for_all, cores_worth_having
@@ -59,6 +59,8 @@ class Assessment:
         further_core_s = max(
             0.0, _area(_known(snapshot, policy), estimates) - _area(work, estimates)
         )
+        if not further_core_s:
+            phase = _of_the_run(phase, snapshot)
         serial_s = _serial_s(work, snapshot, estimates)
         wanted = cores_for_all(phase, further_core_s, serial_s, policy.cost_weight)
         taken = commitment(snapshot)
@@ -112,16 +114,29 @@ def _phase(demand: Demand, busy_core_s: float, lead_s: float, estimates: Estimat
     """Return the phase of `demand` beside running jobs, which still take `busy_core_s`.
 
     When no job waits any more, a core is in the middle of one: the rest of it takes E[X²]/2E[X] on
-    average (a job is met with a probability in proportion to its runtime X), and the longest may
-    just have begun. A core is lost for the first, the end of all jobs comes halfway between both.
+    average (a job is met with a probability in proportion to its runtime X). A core is lost for
+    that long; the run ends with the longest of the jobs, which may just have begun.
     """
     spreads = [(n * c.shape.cores, estimates.spread(c)) for c, n in demand.items()]
     work_core_s = sum(cores * spread.mean_s for cores, spread in spreads)
     squares = sum(cores * spread.mean_square for cores, spread in spreads)
     rest_s = squares / (2 * work_core_s) if work_core_s else 0.0
-    longest_s = max((spread.longest_s for _, spread in spreads), default=0.0)
-    tail_s = max(0.0, longest_s - rest_s) / 2
+    longest_s = max((estimates.longest_s(c, n) for c, n in demand.items()), default=0.0)
+    tail_s = max(0.0, longest_s - rest_s)
     return WorkPhase(work_core_s + busy_core_s, lead_s + tail_s, estimates.boot_s + rest_s)
+
+
+def _of_the_run(phase: WorkPhase, snapshot: Snapshot) -> WorkPhase:
+    """Return the last phase of a run with what came before it: a minute more is a smaller share of
+    a long run, as is a core-hour of one that was charged much.
+
+    In an earlier phase the rest of the run is not known well enough to count its past.
+    """
+    if snapshot.begun_s is None:
+        return phase
+    now_s, begun_s = snapshot.now_s, snapshot.begun_s
+    spent_core_s = sum(charged_core_s(pilot, begun_s, now_s) for pilot in snapshot.pilots)
+    return phase._replace(passed_s=max(0.0, now_s - begun_s), spent_core_s=spent_core_s)
 
 
 def _known(snapshot: Snapshot, policy: Policy) -> Demand:
