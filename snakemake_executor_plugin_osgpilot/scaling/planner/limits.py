@@ -131,8 +131,9 @@ def budget(
 
 def budget_left_core_s(taken: Commitment, policy: Policy, site: str) -> float:
     """Return the core-seconds that may still be committed at a site; infinite without a budget."""
-    own = policy.limits_of.get(site)
-    budgets = [(policy.core_s_max, taken.core_s), (own and own.core_s_max, taken.at(site).core_s)]
+    budgets = [(policy.core_s_max, taken.core_s)]
+    if own := policy.limits_of.get(site):
+        budgets.append((own.core_s_max, taken.at(site).core_s))
     return min((most - used for most, used in budgets if most is not None), default=inf)
 
 

@@ -123,22 +123,20 @@ class Renewal(NamedTuple):
 
     def time_s(self, walltime_s: int) -> float:
         """Return the time for the work with pilots of this walltime, one generation after the
-        other; infinite if the budget does not suffice.
+        other; what the budget does not suffice for counts as if done on one core.
         """
-        works_s = walltime_s - self.taken_s - self.longest_job_s + self.job_s
         work_core_s = min(self.work_core_s, PAYABLE_SHARE * self.left_core_s)
         left_core_s, time_s = self.left_core_s, 0.0
         for _ in range(GENERATIONS_MAX):
             cores = min(self.cores, left_core_s / walltime_s)
-            if cores < 1 or works_s <= self.job_s:
+            if cores < 1 or work_core_s <= 0:
                 break
-            time_s += self.lead_s + min(works_s, work_core_s / cores)
-            done_core_s = min(cores * works_s, work_core_s)
-            work_core_s -= done_core_s
-            if work_core_s <= 0:
-                return time_s
-            left_core_s -= done_core_s + cores * self.lost_s
-        return math.inf
+            starts_s = walltime_s - self.taken_s - self.longest_job_s
+            works_s = min(starts_s + self.job_s, work_core_s / cores)
+            time_s += self.lead_s + works_s
+            work_core_s -= cores * works_s
+            left_core_s -= cores * (works_s + self.lost_s)
+        return time_s + work_core_s
 
 
 def affordable_walltime_s(offer: PilotType, wanted_s: int, renewal: Renewal) -> int:
@@ -149,9 +147,10 @@ def affordable_walltime_s(offer: PilotType, wanted_s: int, renewal: Renewal) -> 
     """
     if renewal.cores * wanted_s <= renewal.left_core_s:
         return wanted_s
-    listed = [walltime_s for walltime_s in offer.walltimes_s if walltime_s <= wanted_s]
-    best_s = min(reversed(listed), key=renewal.time_s, default=wanted_s)
-    return wanted_s if math.isinf(renewal.time_s(best_s)) else best_s
+    least_s = renewal.taken_s + renewal.longest_job_s
+    most_s = min(wanted_s, renewal.left_core_s / offer.charged_cores)
+    listed = [w for w in offer.walltimes_s if least_s < w <= most_s]
+    return min(reversed(listed), key=renewal.time_s, default=wanted_s)
 
 
 def keep_idle_s(lead_s: float, cost_weight: float) -> float:
