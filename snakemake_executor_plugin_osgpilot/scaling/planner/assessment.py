@@ -114,15 +114,15 @@ def _phase(demand: Demand, busy_core_s: float, lead_s: float, estimates: Estimat
     """Return the phase of `demand` beside running jobs, which still take `busy_core_s`.
 
     When no job waits any more, a core is in the middle of one: the rest of it takes E[X²]/2E[X] on
-    average (a job is met with a probability in proportion to its runtime X). A core is lost for
-    that long; the run ends with the longest of the jobs, which may just have begun.
+    average (a job is met with a probability in proportion to its runtime X), and the longest may
+    just have begun. A core is lost for the first, the end of all jobs comes halfway between both.
     """
     spreads = [(n * c.shape.cores, estimates.spread(c)) for c, n in demand.items()]
     work_core_s = sum(cores * spread.mean_s for cores, spread in spreads)
     squares = sum(cores * spread.mean_square for cores, spread in spreads)
     rest_s = squares / (2 * work_core_s) if work_core_s else 0.0
-    longest_s = max((estimates.longest_s(c, n) for c, n in demand.items()), default=0.0)
-    tail_s = max(0.0, longest_s - rest_s)
+    longest_s = max((spread.longest_s for _, spread in spreads), default=0.0)
+    tail_s = max(0.0, longest_s - rest_s) / 2
     return WorkPhase(work_core_s + busy_core_s, lead_s + tail_s, estimates.boot_s + rest_s)
 
 
@@ -130,13 +130,16 @@ def _of_the_run(phase: WorkPhase, snapshot: Snapshot) -> WorkPhase:
     """Return the last phase of a run with what came before it: a minute more is a smaller share of
     a long run, as is a core-hour of one that was charged much.
 
-    In an earlier phase the rest of the run is not known well enough to count its past.
+    The run counts from the start of its first pilot: `phase` has the wait for it. In an earlier
+    phase the rest of the run is not known well enough to count its past.
     """
     if snapshot.begun_s is None:
         return phase
     now_s, begun_s = snapshot.now_s, snapshot.begun_s
+    started_s = (p.started_s for p in snapshot.pilots if p.started_s is not None)
+    since_s = max(begun_s, min(started_s, default=now_s))
     spent_core_s = sum(charged_core_s(pilot, begun_s, now_s) for pilot in snapshot.pilots)
-    return phase._replace(passed_s=max(0.0, now_s - begun_s), spent_core_s=spent_core_s)
+    return phase._replace(passed_s=max(0.0, now_s - since_s), spent_core_s=spent_core_s)
 
 
 def _known(snapshot: Snapshot, policy: Policy) -> Demand:

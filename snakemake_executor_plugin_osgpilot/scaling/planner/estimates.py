@@ -43,30 +43,15 @@ BOOT_PRIOR_S = 180.0
 RUNTIME_PRIOR_WEIGHT, WAIT_PRIOR_WEIGHT, BOOT_PRIOR_WEIGHT = 5, 3, 1
 """Weight of a prior, in observations."""
 
-NEGLIGIBLE = 1e-3
-"""Probabilities below this are neglected."""
-
 Key = TypeVar("Key")
 
 
 class RuntimeSpread(NamedTuple):
-    """Mean and mean square of runtimes, in seconds, and all of them, the longest first."""
+    """Mean, mean square and maximum of runtimes, in seconds."""
 
     mean_s: float
     mean_square: float
-    falling_s: tuple[float, ...]
-
-    def longest_s(self, jobs: int) -> float:
-        """Return the expected longest runtime of so many jobs, each with one of these at random."""
-        count, expected_s, shorter = len(self.falling_s), 0.0, 1.0
-        for rank, runtime_s in enumerate(self.falling_s, 1):
-            # the probability that all jobs take less than this runtime
-            below = (1 - rank / count) ** jobs
-            expected_s += runtime_s * (shorter - below)
-            shorter = below
-            if below < NEGLIGIBLE:
-                break
-        return expected_s
+    longest_s: float
 
 
 @dataclass(frozen=True)
@@ -91,12 +76,8 @@ class Estimates:
         return _shrunk(self.runtimes_s.get(job_class, ()), prior_s, RUNTIME_PRIOR_WEIGHT)
 
     def spread(self, job_class: JobClass) -> RuntimeSpread:
-        """Return the runtimes to expect of a job."""
+        """Return mean, mean square and maximum of the runtimes to expect."""
         return _spread(self.runtimes_s.get(job_class, ()), job_class.runtime_s)
-
-    def longest_s(self, job_class: JobClass, jobs: int) -> float:
-        """Return the expected longest runtime of so many jobs."""
-        return self.spread(job_class).longest_s(jobs)
 
     def limit_s(self, job_class: JobClass) -> float:
         """Return the maximum runtime of a job: the declared one, if any."""
@@ -198,9 +179,7 @@ def _spread(samples: tuple[float, ...], declared_s: int) -> RuntimeSpread:
         prior = tuple(multiple * RUNTIME_PRIOR_S for multiple in RUNTIME_PRIOR_MULTIPLES)
     known = (*prior, *samples)
     return RuntimeSpread(
-        sum(known) / len(known),
-        sum(s * s for s in known) / len(known),
-        tuple(sorted(known, reverse=True)),
+        sum(known) / len(known), sum(s * s for s in known) / len(known), max(known)
     )
 
 

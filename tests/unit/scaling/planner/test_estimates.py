@@ -87,11 +87,3 @@ def test_runtime_limit_follows_the_longest_job_seen():
     seen = unsaid.with_ages({SMALL: 20_000.0, said: 20_000.0}).with_ages({SMALL: 5.0})
     assert seen.limit_s(SMALL) == 30_000
     assert seen.limit_s(said) == 600
-
-
-def test_the_longest_of_many_jobs_is_expected_to_be_the_longest_of_all():
-    known = Estimates(runtimes_s={SMALL: (100.0,) * 45 + (5000.0,)})
-    assert known.longest_s(SMALL, 1) == pytest.approx(known.spread(SMALL).mean_s)
-    assert known.longest_s(SMALL, 10) < known.longest_s(SMALL, 40) < 5000
-    assert known.longest_s(SMALL, 100_000) == pytest.approx(5000)
-    assert known.longest_s(SMALL, 0) == 0

@@ -247,6 +247,18 @@ def test_the_last_jobs_of_a_run_get_cores_by_what_it_has_taken_so_far():
     assert wanted(charged_cores=100, begun_s=-1_000.0) > 2 * new
 
 
+def test_the_wait_for_the_first_pilot_does_not_make_fewer_cores_worth_having():
+    policy = replace(POLICY, cost_weight=0.5)
+    asked = queued("first", 0.0)
+    wanted = [
+        decide(
+            {SMALL: 100}, pilots=[asked], known=KNOWN, policy=policy, now_s=now_s, begun_s=0.0
+        ).forecast.wanted_cores
+        for now_s in (0.0, 290.0)
+    ]
+    assert wanted[0] == wanted[1]
+
+
 def test_what_a_run_has_taken_does_not_count_while_more_work_is_known_to_come():
     policy = replace(POLICY, cost_weight=0.5)
     more = {"known": KNOWN, "policy": policy, "later": 500, "further": {SMALL: 500}}
