@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import replace
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 
 import pulp
 import pytest
@@ -10,13 +10,17 @@ import workloads
 
 from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan
 from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
+from snakemake_executor_plugin_osgpilot.scaling_study import min_core_hours_lp
 from snakemake_executor_plugin_osgpilot.scaling_study.clairvoyant_supply import (
     Foresight,
     Kind,
     capacity_cores,
 )
 from snakemake_executor_plugin_osgpilot.scaling_study.lower_bounds import limits
-from snakemake_executor_plugin_osgpilot.scaling_study.min_core_hours_lp import least_core_s
+from snakemake_executor_plugin_osgpilot.scaling_study.min_core_hours_lp import (
+    full_patterns,
+    least_core_s,
+)
 from snakemake_executor_plugin_osgpilot.scaling_study.supply_curve import Supply
 from snakemake_executor_plugin_osgpilot.simulator.model import (
     Faults,
@@ -153,6 +157,40 @@ def test_the_charge_is_that_of_the_best_mix_of_pilots():
 
 def test_small_jobs_use_the_cores_beside_fat_ones():
     assert least_core_s({Shape(1, 46_000): 100.0, ONE: 200.0}, (RICH,)) == pytest.approx(400)
+
+
+def test_jobs_are_charged_whole_pilots_that_nothing_else_fits_into():
+    """Three cores of four: in pieces, four of them would fit into three pilots."""
+    assert least_core_s({Shape(3, 1000): 900.0}, (LEAN,)) == pytest.approx(3600)
+    assert least_core_s({Shape(3, 1000): 900.0, ONE: 500.0}, (LEAN,)) == pytest.approx(3600)
+    assert least_core_s({Shape(3, 1000): 900.0, TWO: 500.0}, (LEAN,)) == pytest.approx(4600)
+
+
+def test_sets_of_jobs_fill_a_pilot_each_once_and_leave_no_room():
+    shapes = [Shape(3, 3000), TWO, ONE, FAT]
+    for offer in (LEAN, RICH):
+        found = list(full_patterns(offer.shape, shapes))
+        assert len(found) == len(set(found))
+        every = [
+            counts
+            for counts in product(range(5), repeat=4)
+            if left(offer.shape, shapes, counts) is not None
+        ]
+        full = [c for c in every if not any(map(left(offer.shape, shapes, c).holds, shapes))]
+        assert sorted(found) == sorted(full)
+
+
+def left(room, shapes, counts):
+    """Return what so many jobs leave of `room`, None if they do not fit."""
+    for shape, count in zip(shapes, counts, strict=True):
+        room -= shape.times(count)
+    return room if min(room) >= 0 else None
+
+
+def test_where_too_many_sets_of_jobs_fill_a_pilot_they_may_be_cut(monkeypatch):
+    monkeypatch.setattr(min_core_hours_lp, "PATTERNS_MAX", 1)
+    work = {Shape(3, 1000): 900.0, TWO: 500.0}
+    assert least_core_s(work, (LEAN,)) == pytest.approx(3700)
 
 
 def test_a_job_that_fits_no_pilot_has_no_bound():

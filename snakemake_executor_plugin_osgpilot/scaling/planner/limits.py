@@ -50,6 +50,14 @@ def committed_core_s(pilot: Pilot) -> float:
     return pilot.charged_cores * max(0.0, pilot.ended_s - pilot.started_s)
 
 
+def charged_core_s(pilot: Pilot, from_s: float, now_s: float) -> float:
+    """Return the core-seconds charged for `pilot` since `from_s`."""
+    if pilot.started_s is None:
+        return 0.0
+    ended_s = now_s if pilot.ended_s is None else pilot.ended_s
+    return pilot.charged_cores * max(0.0, ended_s - max(from_s, pilot.started_s))
+
+
 def allocated_cores(pilots: Iterable[Pilot]) -> dict[str, int]:
     """Return what Slurm gave pilots of each type, at most."""
     cores: dict[str, int] = {}
@@ -119,6 +127,14 @@ def budget(
         f"the budget is {policy.core_s_max / 3600:g} core-hours, {taken.core_s / 3600:.2f} are "
         f"spent or committed, a pilot may take {offer.charged_cores * walltime_s / 3600:.2f}"
     )
+
+
+def budget_left_core_s(taken: Commitment, policy: Policy, site: str) -> float:
+    """Return the core-seconds that may still be committed at a site; infinite without a budget."""
+    budgets = [(policy.core_s_max, taken.core_s)]
+    if own := policy.limits_of.get(site):
+        budgets.append((own.core_s_max, taken.at(site).core_s))
+    return min((most - used for most, used in budgets if most is not None), default=inf)
 
 
 def launches_max(

@@ -150,6 +150,8 @@ def _patience_s(
     pilot: Pilot, surplus: frozenset[str], last: frozenset[str], assessment: Assessment
 ) -> float:
     policy = assessment.policy
+    if _outlived(pilot, assessment):
+        return 0.0
     if pilot.state.waits or pilot.name in surplus:
         return policy.patience_s
     lead_s = assessment.estimates.lead_s(pilot.offer, pilot.site)
@@ -158,6 +160,18 @@ def _patience_s(
         # all others would wait for a new one: weigh its cost against theirs
         kept_s *= max(1.0, assessment.have.cores / pilot.shape.cores)
     return kept_s
+
+
+def _outlived(pilot: Pilot, assessment: Assessment) -> bool:
+    """Return True if a running pilot has too little time left for any job that is known or may
+    come.
+    """
+    snapshot = assessment.snapshot
+    if pilot.state.waits or snapshot.later > sum(snapshot.further.values()):
+        return False
+    known = {*snapshot.waiting, *snapshot.further, *(soon.job_class for soon in snapshot.soon)}
+    _, life_s = usable_s(pilot, assessment.estimates, assessment.policy, snapshot.now_s)
+    return bool(known) and all(job_class.runtime_s >= life_s for job_class in known)
 
 
 def _release(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,10 +16,10 @@ from .assessment import Assessment
 from .bin_packing import Bin, largest_first, open_pilots
 from .estimates import Estimates
 from .feasibility import fits
-from .limits import admit, commitment, exhausted, has_room
+from .limits import admit, budget_left_core_s, commitment, exhausted, has_room
 from .placement import hosted
 from .site_choice import SiteChoice
-from .target_size import walltime_s
+from .target_size import Renewal, affordable_walltime_s, walltime_s
 
 BLOCKED_TOLERANCE = 0.05
 """Larger pilots are preferred only if smaller ones would idle this much larger share of cores."""
@@ -204,10 +205,25 @@ def _size(offer: PilotType) -> tuple[int, int, int, int, str]:
 def _walltime_s(offer: PilotType, counts: Counter[PilotType], assessment: Assessment) -> int:
     hosted_classes = [c for c in assessment.unmet if fits(c, offer, assessment.policy)]
     longest_s = max(map(assessment.estimates.limit_s, hosted_classes), default=0.0)
-    cores = assessment.have.cores + sum(o.shape.cores * n for o, n in counts.items())
+    more = sum(o.shape.cores * n for o, n in counts.items())
     work_core_s = assessment.forecast.work_core_s + assessment.further_core_s
-    work_s = work_core_s / cores + assessment.serial_s
-    return walltime_s(offer, longest_s, work_s, assessment.policy.life_taken_s)
+    work_s = work_core_s / (assessment.have.cores + more) + assessment.serial_s
+    wanted_s = walltime_s(offer, longest_s, work_s, assessment.policy.life_taken_s)
+    left_core_s = budget_left_core_s(assessment.taken, assessment.policy, offer.site)
+    if math.isinf(left_core_s):
+        return wanted_s
+    job_s = max(map(assessment.estimates.runtime_s, hosted_classes), default=0.0)
+    renewal = Renewal(
+        work_core_s=work_core_s * more / (assessment.have.cores + more),
+        cores=sum(o.charged_cores * n for o, n in counts.items()),
+        left_core_s=left_core_s,
+        lead_s=assessment.forecast.lead_s,
+        taken_s=assessment.policy.life_taken_s,
+        job_s=job_s,
+        longest_job_s=longest_s,
+        lost_s=assessment.estimates.boot_at_s(offer.site) + job_s / 2,
+    )
+    return affordable_walltime_s(offer, wanted_s, renewal)
 
 
 def blocked_share(

@@ -15,41 +15,53 @@ SAFETY_FACTOR = 1.25
 a longer queue wait, one that is too short costs another boot."""
 
 
+PAYABLE_SHARE = 0.85
+"""Of a budget that seems too small for the work, jobs can use this share; the rest is for boots."""
+
+GENERATIONS_MAX = 20
+"""So many generations of pilots are looked ahead."""
+
+
 class WorkPhase(NamedTuple):
     """A phase of a run: its work, the time before work can begin, and the time every core loses to
     boot and idling.
+
+    `passed_s` is how long the run has lasted so far, `spent_core_s` what it was charged meanwhile.
     """
 
     work_core_s: float
     lead_s: float
     overhead_s: float
+    passed_s: float = 0.0
+    spent_core_s: float = 0.0
 
     def time_s(self, cores: float) -> float:
-        """Return the time it takes on `cores`."""
-        return self.lead_s + self.work_core_s / cores
+        """Return the time of the run if the phase takes place on `cores`."""
+        return self.passed_s + self.lead_s + self.work_core_s / cores
 
     def charged_core_s(self, cores: float) -> float:
-        """Return the cost of `cores`."""
-        return self.work_core_s + cores * self.overhead_s
+        """Return the charge of the run if the phase takes place on `cores`."""
+        return self.spent_core_s + self.work_core_s + cores * self.overhead_s
 
 
 def cores_worth_having(phase: WorkPhase, cost_weight: float) -> float:
     """Return the optimal number of cores; infinite for `cost_weight` 0.
 
-    With K cores, the work takes T = lead + work/K and costs C = work + K·overhead. The result
-    minimises T^(1-w)·C^w for `cost_weight` w: with 0.5, one per cent less time is worth one per
-    cent more core-hours; with 0.2, four. Setting the derivative of its logarithm by K to zero
-    gives a quadratic with one positive root.
+    With K cores, the run takes T = passed + lead + work/K and costs C = spent + work + K·overhead.
+    The result minimises T^(1-w)·C^w for `cost_weight` w: with 0.5, one per cent less time is worth
+    one per cent more core-hours; with 0.2, four. Setting the derivative of its logarithm by K to
+    zero gives a quadratic with one positive root.
     """
     if cost_weight <= 0:
         return math.inf
-    work_core_s, lead_s, overhead_s = phase
+    work_core_s = phase.work_core_s
     if work_core_s <= 0 or cost_weight >= 1:
         return 0.0
-    lead_s, overhead_s = max(lead_s, 1.0), max(overhead_s, 1.0)
+    before_s, overhead_s = max(phase.passed_s + phase.lead_s, 1.0), max(phase.overhead_s, 1.0)
+    all_core_s = phase.spent_core_s + work_core_s
     b = (1 - 2 * cost_weight) * overhead_s
-    root = math.sqrt(b * b + 4 * cost_weight * (1 - cost_weight) * overhead_s * lead_s)
-    return work_core_s * (b + root) / (2 * cost_weight * overhead_s * lead_s)
+    c = 4 * cost_weight * (1 - cost_weight) * overhead_s * before_s * all_core_s / work_core_s
+    return work_core_s * (b + math.sqrt(b * b + c)) / (2 * cost_weight * overhead_s * before_s)
 
 
 def cores_for_all(
@@ -66,7 +78,11 @@ def cores_for_all(
     if rest_core_s <= 0 or not 0 < cost_weight < 1:
         return fresh
     work_core_s = near.work_core_s + rest_core_s
-    whole = WorkPhase(work_core_s, near.lead_s + serial_s, near.overhead_s + serial_s)
+    whole = near._replace(
+        work_core_s=work_core_s,
+        lead_s=near.lead_s + serial_s,
+        overhead_s=near.overhead_s + serial_s,
+    )
     kept = cores_worth_having(whole, cost_weight)
     if fresh <= 0:
         return kept
@@ -86,6 +102,55 @@ def walltime_s(offer: PilotType, longest_job_s: float, work_s: float, taken_s: f
     """
     wanted_s = max(longest_job_s + SAFETY_FACTOR * work_s + taken_s, WALLTIME_MIN_S)
     return next((w for w in offer.walltimes_s if w >= wanted_s), offer.walltime_max_s)
+
+
+class Renewal(NamedTuple):
+    """Work for pilots that are replaced when they end: on `cores` at most, until the budget of
+    `left_core_s` is used up.
+
+    A job takes `job_s`, and starts only where `longest_job_s` are left. Every core loses `lost_s`
+    to boot and to the jobs that end last beside it.
+    """
+
+    work_core_s: float
+    cores: float
+    left_core_s: float
+    lead_s: float
+    taken_s: float
+    job_s: float
+    longest_job_s: float
+    lost_s: float
+
+    def time_s(self, walltime_s: int) -> float:
+        """Return the time for the work with pilots of this walltime, one generation after the
+        other; what the budget does not suffice for counts as if done on one core.
+        """
+        work_core_s = min(self.work_core_s, PAYABLE_SHARE * self.left_core_s)
+        left_core_s, time_s = self.left_core_s, 0.0
+        for _ in range(GENERATIONS_MAX):
+            cores = min(self.cores, left_core_s / walltime_s)
+            if cores < 1 or work_core_s <= 0:
+                break
+            starts_s = walltime_s - self.taken_s - self.longest_job_s
+            works_s = min(starts_s + self.job_s, work_core_s / cores)
+            time_s += self.lead_s + works_s
+            work_core_s -= cores * works_s
+            left_core_s -= cores * (works_s + self.lost_s)
+        return time_s + work_core_s
+
+
+def affordable_walltime_s(offer: PilotType, wanted_s: int, renewal: Renewal) -> int:
+    """Return `wanted_s`, or the walltime up to there that makes best use of a small budget.
+
+    A pilot counts with its whole walltime until it has ended. Short walltimes admit more pilots at
+    a time, which have to be replaced more often.
+    """
+    if renewal.cores * wanted_s <= renewal.left_core_s:
+        return wanted_s
+    least_s = renewal.taken_s + renewal.longest_job_s
+    most_s = min(wanted_s, renewal.left_core_s / offer.charged_cores)
+    listed = [w for w in offer.walltimes_s if least_s < w <= most_s]
+    return min(reversed(listed), key=renewal.time_s, default=wanted_s)
 
 
 def keep_idle_s(lead_s: float, cost_weight: float) -> float:

@@ -227,6 +227,48 @@ def test_fewer_cores_are_worth_having_for_runtimes_with_a_long_tail():
     assert tailed.forecast.wanted_cores < even.forecast.wanted_cores / 2
 
 
+def test_the_last_jobs_of_a_run_get_cores_by_what_it_has_taken_so_far():
+    """A minute is little of a long run, and a core-hour is little of one that was charged much."""
+    policy = replace(POLICY, cost_weight=0.5)
+
+    def wanted(*, charged_cores, begun_s):
+        past = replace(
+            pilot("past", PilotState.DONE),
+            allocated_cores=charged_cores,
+            started_s=-50_000.0,
+            ended_s=0.0,
+        )
+        more = {"pilots": [past], "known": KNOWN, "policy": policy, "begun_s": begun_s}
+        return decide({SMALL: 100}, **more).forecast.wanted_cores
+
+    new = wanted(charged_cores=4, begun_s=0.0)
+    assert wanted(charged_cores=4, begun_s=None) == new
+    assert wanted(charged_cores=1, begun_s=-40_000.0) < new / 2
+    assert wanted(charged_cores=100, begun_s=-1_000.0) > 2 * new
+
+
+def test_the_wait_for_the_first_pilot_does_not_make_fewer_cores_worth_having():
+    policy = replace(POLICY, cost_weight=0.5)
+    asked = queued("first", 0.0)
+    wanted = [
+        decide(
+            {SMALL: 100}, pilots=[asked], known=KNOWN, policy=policy, now_s=now_s, begun_s=0.0
+        ).forecast.wanted_cores
+        for now_s in (0.0, 290.0)
+    ]
+    assert wanted[0] == wanted[1]
+
+
+def test_what_a_run_has_taken_does_not_count_while_more_work_is_known_to_come():
+    policy = replace(POLICY, cost_weight=0.5)
+    more = {"known": KNOWN, "policy": policy, "later": 500, "further": {SMALL: 500}}
+    wanted = [
+        decide({SMALL: 100}, begun_s=begun_s, **more).forecast.wanted_cores
+        for begun_s in (0.0, -40_000.0)
+    ]
+    assert wanted[0] == wanted[1]
+
+
 def test_a_job_that_the_pilots_cannot_host_gets_one_even_if_there_are_cores_enough():
     offers = (OFFER, PilotType("big", Shape(16, 60000), (3600,)))
     thrifty = replace(POLICY, offers=offers, cost_weight=0.9)
@@ -298,6 +340,37 @@ def test_the_budget_counts_whole_walltimes_of_what_may_still_run():
     decided = decide({SMALL: 400}, pilots=[over], policy=budget)
     assert len([a for a in decided.actions if isinstance(a, Launch)]) == 2
     assert "the budget is 12 core-hours" in decided.refusals[0].reason
+
+
+def lasting(core_s_max, waiting=None):
+    """Return the walltimes of the pilots that a budget admits for many short jobs."""
+    offer = PilotType("compute", Shape(4, 3800), (1800, 3600, 7200, 14400, 28800))
+    policy = replace(POLICY, offers=(offer,), cores_max=100, core_s_max=core_s_max)
+    job_class = SMALL._replace(runtime_s=900)
+    known = replace(KNOWN, runtimes_s={job_class: (450.0,) * 50})
+    decided = decide({job_class: 2000}, known=known, policy=policy)
+    return Counter(a.walltime_s for a in decided.actions if isinstance(a, Launch))
+
+
+def test_a_budget_that_suffices_for_all_walltimes_does_not_change_them():
+    assert lasting(None) == lasting(100 * 28_800.0) == {14400: 25}
+
+
+def test_a_small_budget_pays_for_many_short_pilots_not_for_a_few_long_ones():
+    """A pilot counts with its whole walltime; so many would be charged what five long ones may."""
+    found = lasting(1.25 * 2000 * 450.0)
+    assert sum(found.values()) == 25
+    assert max(found) < 14400
+
+
+def test_a_tiny_budget_is_not_spent_on_boots():
+    """What is left for one short pilot is better spent on that than kept."""
+    assert lasting(4 * 3600.0) == {3600: 1}
+
+
+def test_pilots_of_a_small_budget_live_long_enough_for_the_longest_job():
+    for share in (0.02, 0.1, 0.3, 0.6, 1.0, 1.5):
+        assert all(walltime_s - 600 > 900 for walltime_s in lasting(share * 2000 * 450.0))
 
 
 def test_an_offer_whose_breaker_is_open_is_left_alone():
@@ -395,6 +468,19 @@ def test_an_idle_pilot_is_kept_as_long_as_a_new_one_would_take_to_come():
         idle = pilot(unneeded_since_s=0.0, ends_s=10000.0)
         decided = decide({}, pilots=[idle], later=5, now_s=idle_s, known=KNOWN, policy=even)
         assert released(decided, Drain) == let_go
+
+
+@pytest.mark.parametrize(
+    ("ends_s", "unknown", "drained"), [(500.0, 0, ["p1"]), (5000.0, 0, []), (500.0, 3, [])]
+)
+def test_an_idle_pilot_that_lives_too_short_for_any_job_is_drained_at_once(
+    ends_s, unknown, drained
+):
+    """Not if jobs are to come of which nothing is known: they may be short."""
+    long = SMALL._replace(runtime_s=900)
+    more = {"later": 5 + unknown, "further": {long: 5}, "known": KNOWN}
+    decided = decide({}, pilots=[pilot(ends_s=ends_s)], **more)
+    assert released(decided, Drain) == drained
 
 
 def test_of_idle_pilots_no_more_are_kept_than_what_is_to_come_is_worth():
