@@ -31,7 +31,7 @@ from ..monitoring.progress import Progress
 from ..run.assembly import Output, start
 from ..runtime_image.environment import make as make_environment
 from ..scaling.planner.critical_path import prior_s
-from ..staging import benchmarks
+from ..staging import benchmarks, output_cache
 from ..staging import commit_outputs as commit
 from ..staging import updated_outputs as updated
 from ..staging.bundle_target import may_be_bundled, target_s
@@ -175,6 +175,9 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             self.run_job_pre(job)
             info = SubmittedJobInfo(job)
             try:
+                if self.workflow.async_run(output_cache.fetch(job, self.workflow)):
+                    self.report_job_success(info)
+                    continue
                 own = self._prepare(job)
             except ApiError:
                 raise
@@ -291,7 +294,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         if self._builds:
             over = {key: job for key, job in over.items() if key not in self._builds.keys}
         for key, job in over.items():
-            if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
+            if (info := self._active.pop(key, None)) and (text := await self._finish(info, job)):
                 failed[key] = (info, text)
         ended = [self._ended_job(key, failed) for key in over if key not in self._active]
         for listener in self._listeners:
@@ -315,7 +318,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         while self.wait and not (news.is_set() or self._put_off or late.is_due(clock.now_s())):
             await asyncio.sleep(POLL_S)
 
-    def _finish(self, info: SubmittedJobInfo, job: Job) -> str:
+    async def _finish(self, info: SubmittedJobInfo, job: Job) -> str:
         """Commit the outputs of a job and report success, or return why it failed.
 
         A job whose outputs on a shared file system are not visible here yet stays active.
@@ -326,6 +329,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
                 self._active[job.key] = info
                 return ""
             self._commit(info.job, job, folder)
+            await output_cache.store(info.job, self.workflow)
         except Exception as error:
             if isinstance(error, IncompleteOutputError):
                 commit.empty(folder)
