@@ -21,7 +21,7 @@ from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
 from ..htcondor.submit_description import JOB_OUTPUT
 from ..jobs.state.job import Job
 from ..monitoring.console import ProgressReporter
-from ..staging import benchmarks
+from ..staging import benchmarks, output_cache
 from ..staging import commit_outputs as commit
 from ..staging import updated_outputs as updated
 from ..staging.failure_message import explain
@@ -124,6 +124,9 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
             self.run_job_pre(job)
             info = SubmittedJobInfo(job)
             try:
+                if self._is_in_cache(job):
+                    self.report_job_success(info)
+                    continue
                 own = self._drafter.draft(job, self._ahead.after_s)
             except ApiError:
                 raise
@@ -140,6 +143,12 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         for listener in self._listeners:
             listener.handed_over(ready)
         self._run.controller.wake()
+
+    def _is_in_cache(self, job: AnyJob) -> bool:
+        """Return True if the outputs of `job` were fetched from Snakemake's cache."""
+        if not output_cache.is_cached(job, self.workflow):
+            return False
+        return bool(self.workflow.async_run(output_cache.fetch(job, self.workflow)))
 
     def run_job(self, job: AnyJob) -> None:
         """Run a single job; Snakemake itself only calls `run_jobs`."""
@@ -185,7 +194,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         if builds := self._drafter.builds:
             over = {key: job for key, job in over.items() if key not in builds.keys}
         for key, job in over.items():
-            if (info := self._active.pop(key, None)) and (text := self._finish(info, job)):
+            if (info := self._active.pop(key, None)) and (text := await self._finish(info, job)):
                 failed[key] = (info, text)
         ended = [self._ended_job(key, failed) for key in over if key not in self._active]
         for listener in self._listeners:
@@ -209,7 +218,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         while self.wait and not (news.is_set() or self._put_off or late.is_due(clock.now_s())):
             await asyncio.sleep(POLL_S)
 
-    def _finish(self, info: SubmittedJobInfo, job: Job) -> str:
+    async def _finish(self, info: SubmittedJobInfo, job: Job) -> str:
         """Commit the outputs of a job and report success, or return why it failed.
 
         A job whose outputs on a shared file system are not visible here yet stays active.
@@ -220,6 +229,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
                 self._active[job.key] = info
                 return ""
             self._commit(info.job, job, folder)
+            await output_cache.store(info.job, self.workflow)
         except Exception as error:
             if isinstance(error, IncompleteOutputError):
                 commit.empty(folder)

@@ -25,6 +25,7 @@ from .cwl import is_cwl
 from .early_values import resources_of
 from .job_archive import JobArchive, pack
 from .module_sources import module_files, own_folders
+from .output_cache import why_not_cached
 from .outside_folders import OutsideFolders
 from .path_rewriting import rewriter_of
 from .payload import Payload, check_places, label, members, needed_from_outside, tops
@@ -184,10 +185,9 @@ class Preparer:
                 f"rule {job.rule} has no output: it runs on another machine and changes no "
                 "file on this one; make it a local rule if it should"
             )
-        if self.workflow.workflow_settings.cache is not None and job.rule.cache.output:
+        if reason := why_not_cached(job, self.workflow):
             self.requests.warn(
-                f"rule {job.rule} runs without the cache between workflows (`cache:`), which is "
-                "not there where its jobs run"
+                f"rule {job.rule} runs without the cache between workflows (--cache), as {reason}"
             )
 
     @cached_property

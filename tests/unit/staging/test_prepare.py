@@ -52,7 +52,7 @@ class Rule(SimpleNamespace):
         return "r"
 
 
-def job(rule=None, container=None, params=(), input=(), output=(), **resources):
+def job(rule=None, container=None, params=(), input=(), output=(), group=None, **resources):
     return SimpleNamespace(
         rule=rule or Rule(),
         resources={"mem_mb": 500, "disk_mb": 100, **resources},
@@ -65,7 +65,7 @@ def job(rule=None, container=None, params=(), input=(), output=(), **resources):
         benchmark=None,
         wildcards={},
         wildcards_dict={},
-        group=None,
+        group=group,
         dag=SimpleNamespace(get_job_group=lambda job: None),
         is_group=lambda: False,
     )
@@ -271,12 +271,17 @@ def test_a_rule_without_outputs_gets_a_warning():
 
 def test_a_rule_that_loses_the_cache_between_workflows_is_named():
     warned = []
-    cached = job(Rule(cache=SimpleNamespace(output=True)), output=["x"])
-    preparer(warned=warned)._warn_of_losses(cached)
-    preparer(warned=warned, cache=["s"])._warn_of_losses(job(output=["x"]))
+    cached = Rule(cache=SimpleNamespace(output=True))
+    in_group = job(cached, output=["x"], group="g")
+    preparer(warned=warned)._warn_of_losses(in_group)
+    preparer(warned=warned, cache=["r"])._warn_of_losses(job(cached, output=["x"]))
+    preparer(warned=warned, cache=["s"])._warn_of_losses(job(output=["x"], group="g"))
     assert warned == []
-    preparer(warned=warned, cache=["r"])._warn_of_losses(cached)
-    assert warned[0].startswith("rule r runs without the cache between workflows")
+    preparer(warned=warned, cache=["r"])._warn_of_losses(in_group)
+    stored = job(cached, output=[InStorage("s3://bucket/x", path="store/x")])
+    preparer(warned=warned, cache=["r"])._warn_of_losses(stored)
+    why = "rule r runs without the cache between workflows (--cache), as "
+    assert warned == [f"{why}it runs in a group", f"{why}its outputs are in storage"]
 
 
 def test_files_in_s3_that_need_different_keys_are_left_to_the_plugin():
