@@ -24,6 +24,7 @@ from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager, Pilo
 from snakemake_executor_plugin_osgpilot.pilots.state.lifecycle import PilotObservations
 from snakemake_executor_plugin_osgpilot.run import assembly
 from snakemake_executor_plugin_osgpilot.run.assembly import preflight
+from snakemake_executor_plugin_osgpilot.run.resume import take
 from snakemake_executor_plugin_osgpilot.run.site_access import RunAtSite, SiteAccess
 from snakemake_executor_plugin_osgpilot.slurm import cluster
 from snakemake_executor_plugin_osgpilot.slurm.host import Here
@@ -117,6 +118,25 @@ def test_a_site_that_answers_and_lacks_something_stops_the_start(begin, home, mo
     monkeypatch.setenv("HOME", "/nowhere")
     with pytest.raises(InputError, match=r"^site a: token file .* leave its file out of"):
         begin("a", "b")
+
+
+def test_the_folder_and_the_token_of_a_site_that_answers_later_are_noted_then(
+    begin, home, monkeypatch
+):
+    checked = []
+    monkeypatch.setattr(assembly, "check_token", lambda text, where, *_: checked.append(where))
+    FarConnection.down.add("b")
+    prepared, clock = begin("a", "b"), HandClock()
+    taken = take(home / ".snakemake", prepared.seat)
+    taken.settle_at(prepared.place(taken.folder))
+    fleet = assembly._fleet(taken, prepared, clock)
+    FarConnection.down.clear()
+    clock.at_s += 60
+    fleet.write({"lease": "1\n"})
+    first, second = taken.journal.place.sites
+    assert first.folder == second.folder == str(home / ".local/state/osgpilot" / taken.seat.run)
+    assert checked == [f"{home}/token-a", f"{home}/token-b"]
+    taken.journal.close()
 
 
 class World:
