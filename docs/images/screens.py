@@ -44,53 +44,58 @@ SCREENS = {
     ),
     "site-init": (
         "osgpilot site init",
-        "Asks Slurm for what it knows and you for the rest, and writes `site.yaml`.",
+        "Queries Slurm, asks you for the rest, and writes `site.yaml`.",
     ),
     "site-file": ("cat site.yaml", "The file that was written."),
     "site-check": (
         "osgpilot site check",
-        "Compares the file with its schema and with the cluster. Here it says 40 cores.",
+        "Compares the file with its schema and with the cluster. Here, the file has 40 cores.",
     ),
     "doctor": (
         "osgpilot doctor",
-        "Checks what a run needs, on this host and on a compute node. One check fails here, and\n"
-        "its line says how to fix it.",
+        "Checks all prerequisites of a run, on this host and on a compute node. One check fails,\n"
+        "and its line says how to fix it.",
     ),
     "plan": (
         "osgpilot plan",
-        "What a run would do. Before the first run the durations of jobs are unknown, so only\n"
-        "limits are shown.",
+        "Shows what a run would do. Before the first run, the runtimes of jobs are unknown, so it\n"
+        "shows only limits.",
     ),
     "run": (
         RUN,
         "A run. The last line shows its progress, and an estimate of the time to go.",
     ),
-    "explain": ("osgpilot explain map", "At the same time, in another terminal: why jobs wait."),
-    "status": ("osgpilot status", "The progress of the run. `--watch` keeps it up to date."),
+    "explain": (
+        "osgpilot explain map",
+        "Explains why jobs wait, at the same time in another terminal.",
+    ),
+    "status": ("osgpilot status", "Shows the progress of the run; with `--watch`, continuously."),
     "run-end": (RUN, "The end of the run, 47 jobs later."),
     "status-end": (
         "osgpilot status",
-        "Afterwards: what ran in which Slurm jobs, and how much of what was charged was used.",
+        "Shows after the run what ran in each Slurm job, and how many of the charged core-hours\n"
+        "were used.",
     ),
     "report": (
         "osgpilot report",
-        "Where the core-hours went, as a page ([what is on it](how-to/report.md)).",
+        "Shows where the core-hours went, as a page ([contents](how-to/report.md)).",
     ),
     "plan-again": (
         "osgpilot plan -- --forceall",
-        "The plan of the same run again: now the durations of jobs are known.",
+        "The plan of the same run again: the runtimes of jobs are now known.",
     ),
     "status-known": (
         "osgpilot status",
-        "A later run: the durations of jobs are known from the first, and so is the time to go.",
+        "A later run: the runtimes of jobs, and so the time to go, are known from the first run.",
     ),
     "cleanup": (
         "osgpilot cleanup",
-        "Snakemake was killed. The same command would resume it; this removes what is\nleft of it.",
+        "Snakemake was killed. The same command would resume the run; this command removes what\n"
+        "is left of it.",
     ),
     "simulate": (
         "osgpilot simulate --workload rounds --jobs 300 --seeds 3",
-        "A workflow of 300 jobs on a simulated cluster, against what no policy can beat.",
+        "A workflow of 300 jobs on a simulated cluster, compared with lower bounds.",
     ),
 }
 """What is shown, in the order of the page: the command, and what it is for."""

@@ -160,15 +160,13 @@ def _lanes(
     free_s = [float("-inf")] * max(1, cores)
     for attempt in attempts:
         width = min(max(1, attempt.job.job_class.shape.cores), len(free_s))
-        # the whole seconds of an event log let the next start before the last one's end
-        fits = (
-            lane
-            for lane in range(len(free_s) - width + 1)
-            if max(free_s[lane : lane + width]) <= attempt.started_s
-        )
-        lane = next(fits, None)
+        ends_s = free_s
+        if width > 1:
+            ends_s = [max(free_s[n : n + width]) for n in range(len(free_s) - width + 1)]
+        lane = next((n for n, end_s in enumerate(ends_s) if end_s <= attempt.started_s), None)
         if lane is None:
-            lane = min(range(len(free_s) - width + 1), key=lambda n: max(free_s[n : n + width]))
+            # the whole seconds of an event log let the next start before the last one's end
+            lane = ends_s.index(min(ends_s))
         end_s = attempt.until_s(now_s)
         free_s[lane : lane + width] = [end_s] * width
         yield attempt, lane, width

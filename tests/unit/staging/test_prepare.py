@@ -266,7 +266,7 @@ def test_a_rule_without_outputs_gets_a_warning():
     preparer(warned=warned)._warn_of_losses(job(output=["x"]))
     assert warned == []
     preparer(warned=warned)._warn_of_losses(job())
-    assert warned[0].startswith("rule r has no output: it runs elsewhere")
+    assert warned[0].startswith("rule r has no output: it runs on another machine")
 
 
 def test_a_rule_that_loses_the_cache_between_workflows_is_named():
