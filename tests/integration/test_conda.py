@@ -371,6 +371,19 @@ rule made:
     assert record["transfers"]["images"] == 0
 
 
+AFTER_ANOTHER = """
+rule fine:
+    output: "fine"
+    shell: "true > {output}"
+
+rule made:
+    input: "fine"
+    output: "{name}.out"
+    conda: "envs/{name}.yaml"
+    shell: "true > {output}"
+"""
+"""A rule with an environment, after one without."""
+
 BROKEN = {
     "conflict": ("[greet=1.2, words=1.0]", "words"),
     "missing": ("[nowhere]", "nowhere"),
@@ -386,17 +399,7 @@ def test_an_environment_that_cannot_be_made_is_named_before_anything_is_submitte
         write(workflow.folder, {f"envs/{name}.yaml": f"{text}{needs}\n"})
     write(workflow.folder, {"envs/deployed.yaml": f"{text}[greet=1.2]\n"})
     write(workflow.folder, {"envs/deployed.post-deploy.sh": "echo no luck; exit 3\n"})
-    workflow.snakefile("""
-rule fine:
-    output: "fine"
-    shell: "true > {output}"
-
-rule made:
-    input: "fine"
-    output: "{name}.out"
-    conda: "envs/{name}.yaml"
-    shell: "true > {output}"
-""")
+    workflow.snakefile(AFTER_ANOTHER)
     for name, said in {**{n: s for n, (_, s) in BROKEN.items()}, "deployed": "no luck"}.items():
         assert workflow.run("--sdm", "conda", "--", f"{name}.out") != 0
         line = f"rule made: its conda environment envs/{name}.yaml cannot be made; conda said:"
@@ -624,17 +627,7 @@ def test_an_environment_that_a_pilot_cannot_make_is_named_before_any_rule_runs(
     text = f"channels: [{served}, nodefaults]\ndependencies: "
     write(workflow.folder, {"envs/conflict.yaml": f"{text}[greet=1.2, words=1.0]\n"})
     write(workflow.folder, {"envs/broken.yaml": f"{text}[greet=1.2\n"})
-    workflow.snakefile("""
-rule fine:
-    output: "fine"
-    shell: "true > {output}"
-
-rule made:
-    input: "fine"
-    output: "{name}.out"
-    conda: "envs/{name}.yaml"
-    shell: "true > {output}"
-""")
+    workflow.snakefile(AFTER_ANOTHER)
     options = ["--sdm", "conda", "--osgpilot-conda-image", str(builder)]
     for name, said in {"broken": "line", "conflict": "words"}.items():
         assert workflow.run(*options, "--", f"{name}.out") != 0

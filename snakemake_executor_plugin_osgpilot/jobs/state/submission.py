@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from ...model.resources import Request
+from ...model.resources import UNBOUNDED, Request
 from .bundling import Bundler, Kind
 from .job import Job, JobState
 from .priorities import JobPriorities
@@ -61,10 +61,19 @@ class SubmitQueue:
         for job in jobs:
             self._unsent.setdefault(self._bundler.kind_of(job), []).append(job.key)
 
+    def wanted(self, now_s: float) -> int:
+        """Return how many jobs are to be submitted now if there is room for all; other ones wait to
+        be bundled.
+        """
+        return sum(map(sum, self._sizes(UNBOUNDED, now_s).values()))
+
+    def _sizes(self, room: int, now_s: float) -> dict[Kind, list[int]]:
+        numbers = {kind: len(keys) for kind, keys in self._unsent.items()}
+        return self._bundler.sizes(numbers, room, now_s)
+
     def take(self, room: int, now_s: float) -> list[Batch]:
         """Take the jobs off the list that are to be submitted now, `room` of them at most."""
-        numbers = {kind: len(keys) for kind, keys in self._unsent.items()}
-        sizes = self._bundler.sizes(numbers, room, now_s)
+        sizes = self._sizes(room, now_s)
         wanted = {kind: sum(own) for kind, own in sizes.items()}
         counts = shares(wanted, self._table.queued, room)
         batches = [self._batch(kind, count, sizes[kind]) for kind, count in counts.items()]

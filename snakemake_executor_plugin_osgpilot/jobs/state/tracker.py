@@ -197,8 +197,8 @@ class JobTracker:
 
     @property
     def sendable(self) -> int:
-        """The number of jobs that may be submitted now: none while starts are suspended."""
-        return 0 if self.starts.suspended else self.unsent
+        """The number of jobs to submit now if there is room: none while starts are suspended."""
+        return 0 if self.starts.suspended else self._submit_queue.wanted(self._now_s)
 
     @property
     def in_doubt(self) -> bool:

@@ -333,3 +333,10 @@ def test_jobs_that_go_on_waiting_are_not_looked_at(queue, monkeypatch):
     monkeypatch.setattr(f"{table}.__getitem__", lambda table, key: looked_at.append(key))
     assert queue.send() == 0
     assert not looked_at
+
+
+def test_jobs_that_wait_to_be_bundled_do_not_count_as_waiting_for_room(ap):
+    queue = JobManager(ap, Shape(1, 500), queued_max=20)
+    queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(50))
+    assert queue.send() == 1
+    assert queue.notices() == []

@@ -153,7 +153,9 @@ def test_limiter_tolerates_one_failure_after_it_is_off():
     assert limiter.after_failure(NOW_S + 90).after_failure(NOW_S + 90).at(NOW_S + 90).on
 
 
-def test_jobs_are_resumed_after_trial_jobs_started(queue, ap):
+@pytest.fixture
+def suspended(queue, ap):
+    """A queue of twenty jobs whose starts are suspended."""
     keys = [f"j{number}" for number in range(20)]
     queue.add([job(key) for key in keys])
     queue.send()
@@ -161,37 +163,34 @@ def test_jobs_are_resumed_after_trial_jobs_started(queue, ap):
         fail(ap, key, NOW_S, text="no image")
     queue.follow()
     queue.repair(NOW_S)
+    return queue
+
+
+def test_jobs_are_resumed_after_trial_jobs_started(suspended, ap):
     assert ap.paused
     assert ap.tried == []
     now_s = NOW_S + TRIAL_AFTER_S
     for number in (1, 2, 4):
-        queue.repair(now_s)
+        suspended.repair(now_s)
         assert [len(ids) for ids in ap.tried[-1:]] == [number]
-        queue.repair(now_s)
+        suspended.repair(now_s)
         by_id = {job_id: key for key, job_id in ap.queued.items()}
         for job_id in ap.tried[-1]:
             ap.tell(by_id[job_id], EventKind.EXECUTE, now_s, pilot="p1")
-        queue.follow()
-    queue.repair(now_s)
+        suspended.follow()
+    suspended.repair(now_s)
     assert not ap.paused
     assert len(ap.tried) == 3
 
 
-def test_failed_trial_job_is_paused_again(queue, ap):
-    keys = [f"j{number}" for number in range(20)]
-    queue.add([job(key) for key in keys])
-    queue.send()
-    for key in keys[:EXCEPTIONS_MAX]:
-        fail(ap, key, NOW_S, text="no image")
-    queue.follow()
-    queue.repair(NOW_S)
+def test_failed_trial_job_is_paused_again(suspended, ap):
     now_s = NOW_S + TRIAL_AFTER_S
-    queue.repair(now_s)
+    suspended.repair(now_s)
     ((tried,),) = ap.tried
     ap.paused = False
     fail(ap, next(key for key, job_id in ap.queued.items() if job_id == tried), now_s + 1)
-    queue.follow()
-    queue.repair(now_s + 1)
+    suspended.follow()
+    suspended.repair(now_s + 1)
     assert ap.paused
     assert len(ap.tried) == 1
 
@@ -252,18 +251,11 @@ def test_reconnected_job_is_not_resubmitted(queue, ap):
     assert ap.removed == []
 
 
-def test_view_shows_trial_jobs(queue, ap):
-    keys = [f"j{number}" for number in range(20)]
-    queue.add([job(key) for key in keys])
-    queue.send()
-    for key in keys[:EXCEPTIONS_MAX]:
-        fail(ap, key, NOW_S, text="no image")
-    queue.follow()
-    queue.repair(NOW_S)
-    assert not queue.view().on_trial
-    queue.repair(NOW_S + TRIAL_AFTER_S)
-    assert queue.view().on_trial
-    assert queue.view().starts_paused
+def test_view_shows_trial_jobs(suspended):
+    assert not suspended.view().on_trial
+    suspended.repair(NOW_S + TRIAL_AFTER_S)
+    assert suspended.view().on_trial
+    assert suspended.view().starts_paused
 
 
 def test_replaced_job_is_not_requeued(queue, ap):
