@@ -5,12 +5,15 @@ Both happen here, where the cache is; a job whose outputs are in the cache is no
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import cast
 
 from ..common.snakemake_types import AnyJob, SingleJob, Workflow, storage_object
 from .payload import flagged
 from .symlinks import TIMESTAMP
+
+logger = logging.getLogger(__name__)
 
 
 def why_not_cached(job: SingleJob, workflow: Workflow) -> str:
@@ -42,8 +45,15 @@ async def fetch(job: AnyJob, workflow: Workflow) -> bool:
 
 
 async def store(job: AnyJob, workflow: Workflow) -> None:
-    """Move the outputs of a job into the cache, and link to them."""
+    """Move the outputs of a job into the cache, and link to them.
+
+    Snakemake makes what is in the cache writable for all, also what links lead to. Outputs with
+    links stay where they are: the job, which runs elsewhere, decided where these lead.
+    """
     if is_cached(job, workflow):
+        if link := next(filter(None, map(_link_in, job.output)), None):
+            logger.warning(f"{job.name}: {link} is a link, so its outputs are not cached")
+            return
         for file in _folders(job):
             # a cache that the local executor fills has none
             Path(file, TIMESTAMP).unlink(missing_ok=True)
@@ -61,6 +71,12 @@ def is_cached(job: AnyJob, workflow: Workflow) -> bool:
 def _wants_cache(job: SingleJob, workflow: Workflow) -> bool:
     cache = job.rule.cache
     return workflow.workflow_settings.cache is not None and bool(cache and cache.output)
+
+
+def _link_in(output: str) -> Path | None:
+    """Return a link that an output is or has in it, None if there is none."""
+    top = Path(output)
+    return next((path for path in (top, *top.rglob("*")) if path.is_symlink()), None)
 
 
 def _folders(job: AnyJob) -> list[str]:

@@ -222,7 +222,7 @@ run_step() {
     done
     [ -z "$shadow" ] || leave_shadow || return 125
     [ $status -eq 0 ] || return $status
-    [ ${#empty[@]} -eq 0 ] || touch -- "${empty[@]}" || return
+    touch_outputs "${empty[@]}" || return
     for text in "${wanted[@]}"; do
         [ -e "$text" ] || [ -L "$text" ] || {
             echo "osgpilot: $label: the command succeeded but did not make $text" >&2

@@ -171,6 +171,14 @@ run_text() {
     umask "${mask:-0022}"
     "$interpreter" "$script" "$@" < /dev/null
 }
+# A folder that the command did not make is named when outputs are checked, not by `touch`.
+touch_outputs() {
+    local path
+    for path; do
+        case $path in */.snakemake_timestamp) [ -d "${path%/*}" ] || continue ;; esac
+        touch -- "$path" || return
+    done
+}
 status=0 began=${EPOCHREALTIME-}
 [ ${#storage[@]} -eq 0 ] || run_text "${storage[0]}" fetch || { status=$? scripts=() runner=(); }
 [ ${#runner[@]} -eq 0 ] || eval "${runner[0]}"
@@ -179,7 +187,7 @@ for text in "${scripts[@]}"; do
 done
 { times; echo "$began ${EPOCHREALTIME-}"; } > "$out/$times"
 [ $status -eq 0 ] || blame_full_disk
-[ $status -ne 0 ] || [ ${#touched[@]} -eq 0 ] || touch -- "${touched[@]}"
+[ $status -ne 0 ] || touch_outputs "${touched[@]}"
 [ ${#storage[@]} -eq 0 ] || run_text "${storage[0]}" store "$status" || [ $status -ne 0 ] || status=1
 [ $status -eq 0 ] || returned=("${logs[@]}")
 for path in "${unknown[@]}"; do

@@ -251,6 +251,23 @@ def test_touched_outputs_exist_by_declaration(bench):
     assert (bench.workdir / "done").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [("true", "did not make folder"), ("touch folder", "folder is declared as directory")],
+)
+def test_a_folder_that_the_command_did_not_make_is_named(bench, command, complaint):
+    payload = job(
+        command,
+        outputs=("folder",),
+        folders=("folder",),
+        touched=("folder/.snakemake_timestamp",),
+    )
+    bench.execute(payload)
+    assert (bench.job / "output").read_text() == ""
+    with pytest.raises(JobFailedError, match=complaint):
+        bench.commit(payload)
+
+
 def test_special_characters_in_names_are_preserved(bench):
     name = "a b/$(touch pwned) 'q' \"d\", ü;#%s\n.txt"
     (bench.workdir / "a b").mkdir()

@@ -99,6 +99,13 @@ def test_a_member_has_to_make_its_outputs(bench):
     assert not (bench.node / "b").exists()
 
 
+def test_a_folder_that_a_member_does_not_make_is_named(bench):
+    stamp = "a/.snakemake_timestamp"
+    steps = [step("true", 0, touched=(stamp,), wanted=("a",))]
+    assert bench.execute(group(*steps, outputs=("a",), folders=("a",))) == 1
+    assert "did not make a" in failure.output_tail(bench.job, Redactor())
+
+
 def test_temporary_files_go_as_soon_as_they_are_used_up(bench):
     steps = (
         step("echo 1 > big", 0, uses=("big",)),
