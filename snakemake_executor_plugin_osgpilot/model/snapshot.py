@@ -87,7 +87,6 @@ class Snapshot:
     jobs of other runs, `elsewhere` the use of the limits by other runs of the same workflow.
     `silent` are sites whose Slurm has not answered for a while; nothing is decided about the pilots
     there, and those in `unconfirmed`, which the pool does not show either, do not count as supply.
-    `begun_s` is when this process began to scale, None if that does not matter.
     """
 
     now_s: float
@@ -105,7 +104,6 @@ class Snapshot:
     elsewhere: Commitment = Commitment()
     silent: frozenset[str] = frozenset()
     unconfirmed: frozenset[str] = frozenset()
-    begun_s: float | None = None
 
     def after(self, launches: Iterable[Launch], policy: Policy) -> Snapshot:
         """Return the snapshot with the pilots of `launches` in Slurm's queue."""

@@ -73,7 +73,6 @@ class Autoscaler:
         self._asked_s: float | None = None
         self._looked_s: float | None = None
         self._hinted = False
-        self._begun_s = clock.now_s()
         self.estimates = Estimates()
         self.last = ScalingDecision()
 
@@ -152,7 +151,6 @@ class Autoscaler:
             others=self._others(view),
             silent=silent,
             unconfirmed=self._unconfirmed(silent, now_s),
-            begun_s=self._begun_s,
         )
 
     def _unconfirmed(self, silent: frozenset[str], now_s: float) -> frozenset[str]:

@@ -62,7 +62,7 @@ def snapshot(rng: random.Random, jobs: int) -> Snapshot:
                 count = max(1, most - rng.choice((0, 0, 0, 1)))
                 running[f"p{number:04}"] = (Running(job_class, count, rng.uniform(-600, 0)),)
     waiting = dict.fromkeys(classes, jobs // CLASSES)
-    return Snapshot(0.0, waiting, tuple(pilots), running, later=jobs, begun_s=-20_000.0)
+    return Snapshot(0.0, waiting, tuple(pilots), running, later=jobs)
 
 
 def p99_ms(jobs: int) -> float:

@@ -109,7 +109,6 @@ def snapshots(draw):
         others=draw(st.dictionaries(st.sampled_from(names), others)) if listed else {},
         blocked={p.name: "jobs fail there" for p in listed if draw(st.integers(0, 9)) == 0},
         gates=draw(st.sampled_from([{}, {"small": Gate(0, "it fails")}])),
-        begun_s=draw(st.one_of(st.none(), st.floats(-9000, 0))),
     )
 
 

@@ -13,7 +13,7 @@ from .bin_packing import Bin, fill
 from .critical_path import chain_s
 from .estimates import Estimates
 from .feasibility import fits, infeasible_classes
-from .limits import charged_core_s, commitment
+from .limits import commitment
 from .placement import Demand, place, unserved
 from .supply import Supply, supply
 from .target_size import WorkPhase, cores_for_all, cores_worth_having
@@ -59,8 +59,6 @@ class Assessment:
         further_core_s = max(
             0.0, _area(_known(snapshot, policy), estimates) - _area(work, estimates)
         )
-        if not further_core_s:
-            phase = _of_the_run(phase, snapshot)
         serial_s = _serial_s(work, snapshot, estimates)
         wanted = cores_for_all(phase, further_core_s, serial_s, policy.cost_weight)
         taken = commitment(snapshot)
@@ -124,22 +122,6 @@ def _phase(demand: Demand, busy_core_s: float, lead_s: float, estimates: Estimat
     longest_s = max((spread.longest_s for _, spread in spreads), default=0.0)
     tail_s = max(0.0, longest_s - rest_s) / 2
     return WorkPhase(work_core_s + busy_core_s, lead_s + tail_s, estimates.boot_s + rest_s)
-
-
-def _of_the_run(phase: WorkPhase, snapshot: Snapshot) -> WorkPhase:
-    """Return the last phase of a run with what came before it: a minute more is a smaller share of
-    a long run, as is a core-hour of one that was charged much.
-
-    The run counts from the start of its first pilot: `phase` has the wait for it. In an earlier
-    phase the rest of the run is not known well enough to count its past.
-    """
-    if snapshot.begun_s is None:
-        return phase
-    now_s, begun_s = snapshot.now_s, snapshot.begun_s
-    started_s = (p.started_s for p in snapshot.pilots if p.started_s is not None)
-    since_s = max(begun_s, min(started_s, default=now_s))
-    spent_core_s = sum(charged_core_s(pilot, begun_s, now_s) for pilot in snapshot.pilots)
-    return phase._replace(passed_s=max(0.0, now_s - since_s), spent_core_s=spent_core_s)
 
 
 def _known(snapshot: Snapshot, policy: Policy) -> Demand:

@@ -50,14 +50,6 @@ def committed_core_s(pilot: Pilot) -> float:
     return pilot.charged_cores * max(0.0, pilot.ended_s - pilot.started_s)
 
 
-def charged_core_s(pilot: Pilot, from_s: float, now_s: float) -> float:
-    """Return the core-seconds charged for `pilot` since `from_s`."""
-    if pilot.started_s is None:
-        return 0.0
-    ended_s = now_s if pilot.ended_s is None else pilot.ended_s
-    return pilot.charged_cores * max(0.0, ended_s - max(from_s, pilot.started_s))
-
-
 def allocated_cores(pilots: Iterable[Pilot]) -> dict[str, int]:
     """Return what Slurm gave pilots of each type, at most."""
     cores: dict[str, int] = {}

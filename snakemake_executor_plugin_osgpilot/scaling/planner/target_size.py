@@ -25,43 +25,38 @@ GENERATIONS_MAX = 20
 class WorkPhase(NamedTuple):
     """A phase of a run: its work, the time before work can begin, and the time every core loses to
     boot and idling.
-
-    `passed_s` is how long the run has lasted so far, `spent_core_s` what it was charged meanwhile.
     """
 
     work_core_s: float
     lead_s: float
     overhead_s: float
-    passed_s: float = 0.0
-    spent_core_s: float = 0.0
 
     def time_s(self, cores: float) -> float:
-        """Return the time of the run if the phase takes place on `cores`."""
-        return self.passed_s + self.lead_s + self.work_core_s / cores
+        """Return the time it takes on `cores`."""
+        return self.lead_s + self.work_core_s / cores
 
     def charged_core_s(self, cores: float) -> float:
-        """Return the charge of the run if the phase takes place on `cores`."""
-        return self.spent_core_s + self.work_core_s + cores * self.overhead_s
+        """Return the cost of `cores`."""
+        return self.work_core_s + cores * self.overhead_s
 
 
 def cores_worth_having(phase: WorkPhase, cost_weight: float) -> float:
     """Return the optimal number of cores; infinite for `cost_weight` 0.
 
-    With K cores, the run takes T = passed + lead + work/K and costs C = spent + work + K·overhead.
-    The result minimises T^(1-w)·C^w for `cost_weight` w: with 0.5, one per cent less time is worth
-    one per cent more core-hours; with 0.2, four. Setting the derivative of its logarithm by K to
-    zero gives a quadratic with one positive root.
+    With K cores, the work takes T = lead + work/K and costs C = work + K·overhead. The result
+    minimises T^(1-w)·C^w for `cost_weight` w: with 0.5, one per cent less time is worth one per
+    cent more core-hours; with 0.2, four. Setting the derivative of its logarithm by K to zero
+    gives a quadratic with one positive root.
     """
     if cost_weight <= 0:
         return math.inf
-    work_core_s = phase.work_core_s
+    work_core_s, lead_s, overhead_s = phase
     if work_core_s <= 0 or cost_weight >= 1:
         return 0.0
-    before_s, overhead_s = max(phase.passed_s + phase.lead_s, 1.0), max(phase.overhead_s, 1.0)
-    all_core_s = phase.spent_core_s + work_core_s
+    lead_s, overhead_s = max(lead_s, 1.0), max(overhead_s, 1.0)
     b = (1 - 2 * cost_weight) * overhead_s
-    c = 4 * cost_weight * (1 - cost_weight) * overhead_s * before_s * all_core_s / work_core_s
-    return work_core_s * (b + math.sqrt(b * b + c)) / (2 * cost_weight * overhead_s * before_s)
+    root = math.sqrt(b * b + 4 * cost_weight * (1 - cost_weight) * overhead_s * lead_s)
+    return work_core_s * (b + root) / (2 * cost_weight * overhead_s * lead_s)
 
 
 def cores_for_all(
@@ -78,11 +73,7 @@ def cores_for_all(
     if rest_core_s <= 0 or not 0 < cost_weight < 1:
         return fresh
     work_core_s = near.work_core_s + rest_core_s
-    whole = near._replace(
-        work_core_s=work_core_s,
-        lead_s=near.lead_s + serial_s,
-        overhead_s=near.overhead_s + serial_s,
-    )
+    whole = WorkPhase(work_core_s, near.lead_s + serial_s, near.overhead_s + serial_s)
     kept = cores_worth_having(whole, cost_weight)
     if fresh <= 0:
         return kept

@@ -369,13 +369,6 @@ def test_slurms_own_expectation_is_asked_for_once_before_the_first_pilot():
     assert witness.seen[0][1].wait_hints_s == {}
 
 
-def test_every_plan_is_made_with_the_time_at_which_scaling_began():
-    witness = Witness()
-    run(bag(4), quiet_site(), witness, POLICY, 1)
-
-    assert {snapshot.begun_s for snapshot, *_ in witness.seen} == {witness.seen[0][0].now_s}
-
-
 def test_worlds_that_differ_in_what_has_not_ended_yet_show_the_same():
     """No oracle: jobs 7 and 30 take longer in one of the worlds, and nobody can tell before."""
     jobs = [(0, 100.0 + 7 * n, ()) for n in range(40)]

@@ -227,48 +227,6 @@ def test_fewer_cores_are_worth_having_for_runtimes_with_a_long_tail():
     assert tailed.forecast.wanted_cores < even.forecast.wanted_cores / 2
 
 
-def test_the_last_jobs_of_a_run_get_cores_by_what_it_has_taken_so_far():
-    """A minute is little of a long run, and a core-hour is little of one that was charged much."""
-    policy = replace(POLICY, cost_weight=0.5)
-
-    def wanted(*, charged_cores, begun_s):
-        past = replace(
-            pilot("past", PilotState.DONE),
-            allocated_cores=charged_cores,
-            started_s=-50_000.0,
-            ended_s=0.0,
-        )
-        more = {"pilots": [past], "known": KNOWN, "policy": policy, "begun_s": begun_s}
-        return decide({SMALL: 100}, **more).forecast.wanted_cores
-
-    new = wanted(charged_cores=4, begun_s=0.0)
-    assert wanted(charged_cores=4, begun_s=None) == new
-    assert wanted(charged_cores=1, begun_s=-40_000.0) < new / 2
-    assert wanted(charged_cores=100, begun_s=-1_000.0) > 2 * new
-
-
-def test_the_wait_for_the_first_pilot_does_not_make_fewer_cores_worth_having():
-    policy = replace(POLICY, cost_weight=0.5)
-    asked = queued("first", 0.0)
-    wanted = [
-        decide(
-            {SMALL: 100}, pilots=[asked], known=KNOWN, policy=policy, now_s=now_s, begun_s=0.0
-        ).forecast.wanted_cores
-        for now_s in (0.0, 290.0)
-    ]
-    assert wanted[0] == wanted[1]
-
-
-def test_what_a_run_has_taken_does_not_count_while_more_work_is_known_to_come():
-    policy = replace(POLICY, cost_weight=0.5)
-    more = {"known": KNOWN, "policy": policy, "later": 500, "further": {SMALL: 500}}
-    wanted = [
-        decide({SMALL: 100}, begun_s=begun_s, **more).forecast.wanted_cores
-        for begun_s in (0.0, -40_000.0)
-    ]
-    assert wanted[0] == wanted[1]
-
-
 def test_a_job_that_the_pilots_cannot_host_gets_one_even_if_there_are_cores_enough():
     offers = (OFFER, PilotType("big", Shape(16, 60000), (3600,)))
     thrifty = replace(POLICY, offers=offers, cost_weight=0.9)
