@@ -29,9 +29,10 @@ def releases(assessment: Assessment) -> tuple[frozenset[str], list[Cancel | Drai
     ]  # fmt: skip
     last = _last_hosts(assessment) if unneeded else frozenset()
     surplus = _surplus([pilot for pilot in unneeded if pilot.name not in last], assessment)
+    shortest_life_s = _shortest_life_s(assessment)
     decided = []
     for pilot in unneeded:
-        patience_s = _patience_s(pilot, surplus, last, assessment)
+        patience_s = _patience_s(pilot, surplus, last, shortest_life_s, assessment)
         why = "more cores are not worth having" if pilot.name in beyond else "no job has needed it"
         if action := _release(pilot, patience_s, why, assessment):
             decided.append(action)
@@ -147,13 +148,18 @@ def _surplus(unneeded: list[Pilot], assessment: Assessment) -> frozenset[str]:
 
 
 def _patience_s(
-    pilot: Pilot, surplus: frozenset[str], last: frozenset[str], assessment: Assessment
+    pilot: Pilot,
+    surplus: frozenset[str],
+    last: frozenset[str],
+    shortest_life_s: float,
+    assessment: Assessment,
 ) -> float:
     policy = assessment.policy
-    if _outlived(pilot, assessment):
-        return 0.0
     if pilot.state.waits or pilot.name in surplus:
         return policy.patience_s
+    now_s = assessment.snapshot.now_s
+    if usable_s(pilot, assessment.estimates, policy, now_s)[1] <= shortest_life_s:
+        return 0.0
     lead_s = assessment.estimates.lead_s(pilot.offer, pilot.site)
     kept_s = max(policy.patience_s, keep_idle_s(lead_s, policy.cost_weight))
     if pilot.name in last:
@@ -162,16 +168,13 @@ def _patience_s(
     return kept_s
 
 
-def _outlived(pilot: Pilot, assessment: Assessment) -> bool:
-    """Return True if a running pilot has too little time left for any job that is known or may
-    come.
-    """
+def _shortest_life_s(assessment: Assessment) -> float:
+    """Return the remaining life up to which no job that is known or may come can start."""
     snapshot = assessment.snapshot
-    if pilot.state.waits or snapshot.later > sum(snapshot.further.values()):
-        return False
+    if snapshot.later > sum(snapshot.further.values()):
+        return -math.inf
     known = {*snapshot.waiting, *snapshot.further, *(soon.job_class for soon in snapshot.soon)}
-    _, life_s = usable_s(pilot, assessment.estimates, assessment.policy, snapshot.now_s)
-    return bool(known) and all(job_class.runtime_s >= life_s for job_class in known)
+    return min((job_class.runtime_s for job_class in known), default=-math.inf)
 
 
 def _release(
