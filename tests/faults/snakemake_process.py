@@ -89,7 +89,7 @@ def freeze(world: World) -> str:
 
 @fault(prepare=long_jobs(3))
 def lease_lost(world: World) -> None:
-    """Snakemake is stopped for longer than its lease lasts, so its pilots leave, and goes on."""
+    """Snakemake is stopped for longer than its lease lasts, so its pilots leave, and continues."""
     holder = freeze(world)
     time.sleep(world.random.uniform(5, 60))
     world.root('kill -CONT -- "-$1"', holder)
@@ -97,7 +97,7 @@ def lease_lost(world: World) -> None:
 
 @fault()
 def frozen_holder(world: World) -> None:
-    """Snakemake is stopped past its lease, one elsewhere takes the run over, the first goes on."""
+    """Snakemake is stopped past its lease, one elsewhere takes the run over, the first continues."""
     holder = freeze(world)
     lease = world.seen(f".snakemake/osgpilot/{world.runs[-1]}/lease")
     world.start(elsewhere=True)

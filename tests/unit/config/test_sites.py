@@ -119,7 +119,7 @@ def test_project_is_of_the_first_file_that_has_one_and_plain_jobs_stay_here(file
 
 
 def test_place_of_a_run_has_every_site(files):
-    place = place_of(load_all(files(A, B)), None, {"B": "/home/alice/x/r1"})
+    place = place_of(load_all(files(A, B)), None).with_folders({"B": "/home/alice/x/r1"})
     assert [(site.site, site.ssh, site.folder) for site in place.sites] == [
         ("A", "", ""), ("B", "far", "/home/alice/x/r1"),
     ]  # fmt: skip

@@ -127,19 +127,19 @@ DECISIONS = {
     "or there is no other place": (
         rule(gpus=1), ways(Offload.ALWAYS, None, SMALL_SITE), None,
         "no pilot can run it: it needs 1 core, 2048 MB, 1 GPU, 60 min; the nearest pilot "
-        "(compute/16c: 16 cores, 64000 MB, 710 min for jobs) lacks 1 GPUs",
+        "(compute/16c: 16 cores, 64000 MB, 710 min for jobs) lacks 1 GPU",
     ),
     "or the other place is this machine, which nobody named": (
         rule(gpus=1), ways(fallback=LOCAL, takes_any=False, policy=SMALL_SITE), None,
         "no pilot can run it: it needs 1 core, 2048 MB, 1 GPU, 60 min; the nearest pilot "
-        "(compute/16c: 16 cores, 64000 MB, 710 min for jobs) lacks 1 GPUs; install "
+        "(compute/16c: 16 cores, 64000 MB, 710 min for jobs) lacks 1 GPU; install "
         "snakemake-executor-plugin-slurm to run it as plain Slurm jobs, or set ospool=False "
         "to run it on this machine",
     ),
     "or it has what only HTCondor honours": (
         rule(gpus=1, tied_to="container_image"), ways(policy=SMALL_SITE), None,
         "no pilot can run it: it needs 1 core, 2048 MB, 1 GPU, 60 min; the nearest pilot "
-        "(compute/16c: 16 cores, 64000 MB, 710 min for jobs) lacks 1 GPUs; it has "
+        "(compute/16c: 16 cores, 64000 MB, 710 min for jobs) lacks 1 GPU; it has "
         "container_image, which is for pilots: set ospool=False to run it without",
     ),
     "a rule that wants none of that says so": (
