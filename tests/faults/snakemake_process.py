@@ -97,7 +97,7 @@ def lease_lost(world: World) -> None:
 
 @fault()
 def frozen_holder(world: World) -> None:
-    """Snakemake is stopped past its lease, one elsewhere takes the run over, the first continues."""
+    """Snakemake is stopped past its lease, one elsewhere takes over, the first continues."""
     holder = freeze(world)
     lease = world.seen(f".snakemake/osgpilot/{world.runs[-1]}/lease")
     world.start(elsewhere=True)
