@@ -21,9 +21,18 @@ from contenders import BUNDLED, IDLE, SAID, Contender, prepare, sweep
 from memory import AT_ONCE, peak_mb
 from submit import SWEEP_PATIENCE_S, memory_mb
 
+PART = 250
+
+# Snakemake compares each input of a local rule with each of the jobs before it
 SNAKEFILE = """
+localrules: part
+
 rule all:
-    input: expand("out/{{n}}", n=range({jobs}))
+    input: expand("part/{{k}}", k=range(0, {jobs}, {part}))
+
+rule part:
+    input: lambda w: expand("out/{{n}}", n=range(int(w.k), min(int(w.k) + {part}, {jobs})))
+    output: touch("part/{{k}}")
 
 rule nothing:
     output: "out/{{n}}"
@@ -60,7 +69,7 @@ class Peaks:
 def run_to_the_end(contender: Contender, folder: Path, jobs: int, alone_mb: float) -> None:
     """Run the workflow and print what it took, memory beyond the `alone_mb` of Snakemake."""
     seat = prepare(folder, jobs)
-    (folder / "Snakefile").write_text(SNAKEFILE.format(jobs=jobs))
+    (folder / "Snakefile").write_text(SNAKEFILE.format(jobs=jobs, part=PART))
     peaks, begun = Peaks(folder), time.monotonic()
     process = contender.start(folder, seat, pilots=2)
     try:
