@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snakemake_interface_common.exceptions import ApiError
 
 from ..common.redact import Redactor
-from ..common.snakemake_types import Workflow
+from ..common.snakemake_types import AnyJob, Workflow
 from ..config.run_options import options_of
 from ..errors import OsgpilotError
 from ..htcondor.neutral_path import neutral
@@ -62,14 +62,14 @@ def open_run(
 def make_preparer(
     workflow: Workflow,
     run: Run,
-    environment: Mapping[str, str],
+    serves: Callable[[AnyJob], bool],
     environment_image: Callable[[], str],
     software: Callable[[Images], Software],
 ) -> Preparer:
-    """Return the preparer of jobs for `run`.
+    """Return the preparer of jobs for `run`, which prepares those that `serves` is true of.
 
-    `environment` are the variables that jobs need, `environment_image` returns an image with the
-    Python environment; `software` what makes conda environments.
+    `environment_image` returns an image with the Python environment, `software` what makes conda
+    environments. Raises `ApiError` with one line if a rule cannot run at all.
     """
     settings = workflow.executor_settings
     least_bytes = options_of(settings).shared_least_bytes
@@ -85,12 +85,12 @@ def make_preparer(
         traffic.shared_prefixes,
         folder / "images",
     )
-    return Preparer(
+    preparer = Preparer(
         workflow,
         settings.runtime_image or "",
         run.folder.path,
         run.workdir,
-        environment,
+        environment_of(workflow),
         traffic,
         images,
         Requests(run.scaling.policy, logger.info, logger.warning),
@@ -100,3 +100,8 @@ def make_preparer(
         software(images),
         Sharing(least_bytes if run.access_point.shares_inputs else None, run.workdir),
     )
+    try:
+        preparer.begin(job for job in workflow.dag.needrun_jobs() if serves(job))
+    except OsgpilotError as error:
+        raise ApiError(f"osgpilot: {error}") from error
+    return preparer

@@ -7,12 +7,9 @@ from collections.abc import Callable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from snakemake_interface_common.exceptions import ApiError
-
 from ..common.redact import Redactor
 from ..common.snakemake_types import AnyJob, Workflow
 from ..config.run_options import options_of
-from ..errors import OsgpilotError
 from ..jobs.state.job import Job
 from ..model.job_order import Outlook
 from ..model.resources import JobClass
@@ -26,7 +23,7 @@ from ..staging.payload import Payload, needed_from_outside
 from ..staging.preparer import Prepared, Preparer
 from ..staging.shared_inputs import LIST, files, read_list
 from ..staging.software import Software
-from .assembly import environment_of, make_preparer
+from .assembly import make_preparer
 from .conda_builds import CondaBuilds
 
 if TYPE_CHECKING:
@@ -53,22 +50,10 @@ class JobDrafter:
 
     def begin(self) -> Preparer:
         """Reject rules that cannot run at all; return the preparer."""
-        self._preparer = self._preparer or self._begin()
-        return self._preparer
-
-    def _begin(self) -> Preparer:
-        preparer = make_preparer(
-            self._workflow,
-            self._run,
-            environment_of(self._workflow),
-            _environment_image,
-            self._software,
+        self._preparer = self._preparer or make_preparer(
+            self._workflow, self._run, self._serves, _environment_image, self._software
         )
-        try:
-            preparer.begin(job for job in self._workflow.dag.needrun_jobs() if self._serves(job))
-        except OsgpilotError as error:
-            raise ApiError(f"osgpilot: {error}") from error
-        return preparer
+        return self._preparer
 
     def _software(self, images: Images) -> Software:
         """Return what makes the conda environments of rules; `images` finds container images."""

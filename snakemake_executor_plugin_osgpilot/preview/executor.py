@@ -168,7 +168,7 @@ class _Look:
             access_point,
             SimpleNamespace(policy=self.ground.policy),
         )
-        return Sampler(self.workflow, self.logger, lambda job: self._serves(job, name), scratch)
+        return Sampler(self.workflow, lambda job: self._serves(job, name), scratch)
 
     def _serves(self, job: AnyJob, name: str) -> bool:
         decision = self.routes.of(job)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from snakemake_interface_executor_plugins.executors.real import RealExecutor
-from snakemake_interface_executor_plugins.settings import SharedFSUsage
-
-from ..common.snakemake_types import AnyJob, SingleJob, SnakemakeLogger, Workflow
-from ..executor.ospool import OSPoolExecutor
+from ..common.snakemake_types import AnyJob, SingleJob, Workflow
+from ..executor.assembly import make_preparer
 from ..htcondor.factory import AnyAccessPoint
 from ..htcondor.submit_description import items
 from ..jobs.access_point import Submission
@@ -27,7 +23,6 @@ from ..runtime_image.environment import find as find_environment
 from ..staging.container_image import Images
 from ..staging.payload import Payload, members
 from ..staging.places import place_of, source_of
-from ..staging.preparer import Preparer
 from ..staging.shared_inputs import InputTotals
 from ..staging.software import Software
 from .result import PlannedSoftware, Sample
@@ -41,34 +36,18 @@ class Scratch:
     workdir: Path
     access_point: AnyAccessPoint
     scaling: SimpleNamespace
-    chronicle: SimpleNamespace = field(default_factory=SimpleNamespace)
-    """A record of the run that is never written."""
 
 
-class Sampler(OSPoolExecutor):
-    """An executor without a run and without the thread that follows jobs."""
+class Sampler:
+    """Prepares the jobs that `serves` is true of as a run does, with `scratch` in place of one."""
 
-    def __init__(
-        self,
-        workflow: Workflow,
-        logger: SnakemakeLogger,
-        serves: Callable[[AnyJob], bool],
-        scratch: Any,
-    ) -> None:
-        # skip the constructors in between: they begin a run and start the thread
-        RealExecutor.__init__(self, workflow, logger, post_init=False)
-        if SharedFSUsage.SOURCES not in workflow.storage_settings.shared_fs_usage:
-            self.snakefile = os.path.relpath(workflow.main_snakefile)
-        self._serves, self._run = serves, scratch
-        self._made: Preparer = self._begin()
-
-    def _environment_image(self) -> str:
-        """Return the image with the Python environment if a run has made it, else none."""
-        return str(find_environment(Python.of_this_process()) or "")
+    def __init__(self, workflow: Workflow, serves: Callable[[AnyJob], bool], scratch: Any) -> None:
+        self._workflow, self._run = workflow, scratch
+        self._made = make_preparer(workflow, scratch, serves, _environment_image, self._software)
 
     def _software(self, images: Images) -> Software:
         """Return what finds the conda environments that a run has made."""
-        builder_image = self.workflow.executor_settings.conda_image or ""
+        builder_image = self._workflow.executor_settings.conda_image or ""
         return Software(lambda text: None, making=False, builder_image=builder_image)
 
     def class_of(self, job: AnyJob) -> JobClass | None:
@@ -132,6 +111,11 @@ class Sampler(OSPoolExecutor):
 
 
 _MB = 1024 * 1024
+
+
+def _environment_image() -> str:
+    """Return the image with the Python environment if a run has made it, else none."""
+    return str(find_environment(Python.of_this_process()) or "")
 
 
 def _name_of_software(item: tuple[tuple[Environment, Packed | None], set[str]]) -> str:

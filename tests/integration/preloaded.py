@@ -34,6 +34,8 @@ class Process(Protocol):
 
     def wait(self, timeout: float | None = None) -> int: ...
 
+    def kill(self) -> None: ...
+
 
 class Started:
     """A process, of which a socket tells first the number and last the exit status."""
@@ -62,6 +64,11 @@ class Started:
         status = self.poll()
         assert status is not None
         return status
+
+    def kill(self) -> None:
+        """Send SIGKILL, unless the process is known to have ended."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
 
 
 def environment() -> dict[str, str]:
