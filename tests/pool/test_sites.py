@@ -304,11 +304,13 @@ def test_a_run_is_resumed_while_a_site_with_pilots_of_it_cannot_be_reached(clust
         kill = ("pkill", "-KILL", "-u", "alice", "-f", "--", "--executor osgpilot")
         clusters.say(*kill, user="root")
         workflow.wait()
+    # what Snakemake leaves when it is killed
+    clusters.say("rm", "-rf", f"{HERE}/.snakemake/locks")
     before = {pilot["name"]: pilot["site"] for pilot in pilots(clusters)}
     assert "Far" in before.values()
     open_way(clusters, is_open=False)
     try:
-        with started(clusters, *command, "--nolock", "--rerun-incomplete") as workflow:
+        with started(clusters, *command, "--rerun-incomplete") as workflow:
             left_alone = "site Far is left alone and polled again later: ssh second: "
             during(workflow, lambda: left_alone in said(clusters), "the notice")
             during(
