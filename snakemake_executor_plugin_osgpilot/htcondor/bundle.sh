@@ -25,7 +25,7 @@ for key in "${keys[@]}"; do
     [ -z "${record[0]}" ] || eval "run_job() { ${record[0]}
     }" || break
     out=osgpilot-out/$key
-    [ -d "$key" ] && [ -d "$out" ] || break
+    [[ -d $key && -d $out ]] || break
     began=${EPOCHREALTIME-$SECONDS}
     (cd "$key" && export _CONDOR_SCRATCH_DIR=$PWD && set +m && run_job "$top/$out/returned") \
         > "$out/output" 2>&1 < /dev/null 3<&- &
