@@ -29,8 +29,8 @@ for key in "${keys[@]}"; do
     began=${EPOCHREALTIME-$SECONDS}
     (cd "$key" && export _CONDOR_SCRATCH_DIR=$PWD && set +m && run_job "$top/$out/returned") \
         > "$out/output" 2>&1 < /dev/null 3<&- &
-    wait $!
-    status=$?
+    # it also returns when the job is stopped; `wait -f` is not in bash 4
+    while wait $!; status=$?; ((status > 128)) && kill -0 $! 2> /dev/null; do sleep 1; done
     kill -KILL -- -$! 2> /dev/null
     ended=${EPOCHREALTIME-$SECONDS}
     # the disk is for the next job, and so are names that this one made real with links to its folder

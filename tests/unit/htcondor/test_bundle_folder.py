@@ -170,6 +170,13 @@ def test_nothing_of_a_job_outlives_its_turn(bundle, tmp_path):
     assert [end.exit_status for end in bundle.back(keys)] == [0, 0]
 
 
+def test_a_job_that_is_stopped_for_a_while_goes_on(bundle):
+    bundle.add("000004", "me=$BASHPID; (sleep 1; kill -CONT $me) & kill -STOP $me\n")
+    keys = ["000004", "000002"]
+    bundle.execute(keys)
+    assert [end and end.exit_status for end in bundle.back(keys)] == [0, 0]
+
+
 def test_a_job_that_kills_its_bundle_takes_those_with_it_that_had_not_ended(bundle):
     bundle.add("000004", "kill -KILL $$\n")
     keys = ["000001", "000004", "000002"]
