@@ -83,7 +83,7 @@ def _beside(found: Preview) -> Iterator[str]:
         after = ", ".join(found.checkpoints)
         yield f"more may come: jobs that follow the checkpoint {after} are not known yet{of}"
     for site, why in found.silent.items():
-        yield f"site {site} does not answer, a run begins without it and polls it again: {why}"
+        yield f"site {site} does not answer; a run starts without it and polls it again: {why}"
 
 
 def _show_project(project: ProjectPreview) -> None:

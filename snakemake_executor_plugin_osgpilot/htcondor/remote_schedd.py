@@ -217,7 +217,9 @@ class RemoteAccessPoint(CondorQueue):
     def _make_folders(self, job_ids: Iterable[str]) -> None:
         """Make the folders of those bundles whose results were taken just before a session died."""
         for keys in filter(None, map(self._bundles.keys, job_ids)):
-            self._bundle_folders.make(keys)
+            # without a folder, the fetch fails and is tried again
+            with suppress(OSError):
+                self._bundle_folders.make(keys)
 
     def _fetch_output_of_held(self, events: Events) -> None:
         """Fetch the output of jobs that are held now; there may be none."""

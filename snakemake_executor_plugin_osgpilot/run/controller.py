@@ -155,9 +155,10 @@ class RunController:
 
     def _end_pilots(self) -> None:
         self._fleet.end()
-        if left := ", ".join(pilot.allocation_id for pilot in self._fleet.live):
+        if left := [pilot.allocation_id for pilot in self._fleet.live]:
             logger.info(
-                f"these end when the jobs of others in them have finished: Slurm job {left}"
+                f"{count_of(len(left), 'pilot')} will end when the jobs of others there have "
+                f"finished (in Slurm: {', '.join(left)})"
             )
 
     def _queue_emptied(self) -> None:

@@ -95,7 +95,8 @@ def test_bundled_jobs_fail_grow_and_are_hostile_each_on_its_own(workflow):
     print(together)
     assert sum(n * count for n, count in together.items()) > 4 * JOBS
     assert max(together) > 5
-    assert together.total() < 3 * JOBS
+    # on a busy machine jobs take longer, and bundles are smaller
+    assert 2 * together[1] < sum(n * count for n, count in together.items()), "most are in bundles"
     for n, content in enumerate(text(workflow, "good")):
         assert content == f"{n}\n" * (200_000 if n % 3 == 0 else 2)
         assert (workflow.folder / "log" / str(n)).read_text() == f"said {n}\n"

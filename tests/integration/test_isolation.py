@@ -105,7 +105,7 @@ def test_two_workflows_share_pilots_which_outlive_the_first_for_the_jobs_of_the_
     assert inside[theirs] == Shape(1, 512, inside[theirs].disk_mb)
     (shared / "go").touch()
     assert process.wait(90) == 0, workflow.said
-    assert "end when the jobs of others in them have finished" in workflow.said
+    assert "will end when the jobs of others there have finished (in Slurm: " in workflow.said
     assert any(row.split()[0] == pilot.split()[0] for row in pilots_in_slurm())
     (shared / "done").touch()
     assert second.wait(90) == 0, another.said

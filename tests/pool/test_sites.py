@@ -242,7 +242,7 @@ def plan(pool: Pool, files: str) -> "subprocess.CompletedProcess[str]":
 def test_plan_doctor_and_cleanup_name_a_site_that_cannot_be_reached(closed: Pool):
     planned = plan(closed, "near.yaml,far.yaml")
     assert planned.returncode == 0, planned.stderr
-    assert "site Far does not answer, a run begins without it and polls it again: ssh second: " in (
+    assert "site Far does not answer; a run starts without it and polls it again: ssh second: " in (
         " ".join(planned.stdout.split())
     )
     assert "Near:default/4c" in planned.stdout

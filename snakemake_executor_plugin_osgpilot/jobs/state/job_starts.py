@@ -1,4 +1,4 @@
-"""Which jobs in the queue may start: all, none, or some on trial while too many starts fail."""
+"""Decide which jobs in the queue may start: all, none, or a few on trial after failed starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which image or input each of the transfers was that jobs of one cluster share."""
+"""Assign transfers in the event log to the images and inputs that jobs of a cluster share."""
 
 from __future__ import annotations
 

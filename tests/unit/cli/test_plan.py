@@ -51,7 +51,7 @@ def test_a_site_that_does_not_answer_is_named_and_the_run_can_begin(planned):
     found = Preview((), (project(),), "", silent={"Far": "ssh far: Connection refused"})
     said = planned(found)
     assert said.exit_code == 0
-    line = "site Far does not answer, a run begins without it and polls it again: ssh far: "
+    line = "site Far does not answer; a run starts without it and polls it again: ssh far: "
     assert line in " ".join(said.output.split())
     assert json.loads(planned(found, "--json").output)["silent"] == found.silent
 

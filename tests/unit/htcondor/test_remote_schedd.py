@@ -1,5 +1,6 @@
 """An access point on another host, with a double of the worker process."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,6 +155,17 @@ def test_results_that_were_taken_just_before_a_session_died_are_fetched_again(
     worker.on_retrieve = lambda: comes_back(tmp_path)
     kinds = dict(new_events(bundled, clock))
     assert kinds["1.0/0"] is EventKind.TERMINATED
+
+
+def test_a_run_folder_that_cannot_be_written_leaves_the_end_of_a_bundle_to_the_fetch(
+    bundled, worker, clock, tmp_path
+):
+    shutil.rmtree(tmp_path / "jobs")
+    worker.queue["1.0"] = DONE
+    worker.unfetchable = {"1.0"}
+    with pytest.raises(OutcomeUnknownError, match="outputs cannot be fetched: half of it"):
+        new_events(bundled, clock)
+    assert worker.queue, "it is still there"
 
 
 def test_a_job_of_a_bundle_is_removed_with_its_bundle(bundled, worker, clock):
