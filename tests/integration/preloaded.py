@@ -4,6 +4,9 @@ What runs is what `python -m snakemake` runs, in a process with its own session,
 the second of CPU time that imports take. Snakemake, its plugins and our package are imported by
 each process. This file is also the program that imports and forks: it reads requests from the
 socket that is its standard input.
+
+The fork server of `multiprocessing` would do less: its processes have the module search path of
+pytest, a parent process and a resource tracker, which Snakemake and its plugins could notice.
 """
 
 from __future__ import annotations
