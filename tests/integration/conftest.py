@@ -71,13 +71,14 @@ def jobs_in_queue() -> list[str]:
     return tool("condor_q", "-allusers", "-af", "ClusterId", "ProcId", "JobStatus").splitlines()
 
 
-def past_jobs(run: str = "", limit: int = 0) -> list[dict]:
-    """Return the ads of jobs that have left the queue, the newest first, without those that keep
-    an image.
+def past_jobs(run: str) -> list[dict]:
+    """Return the ads of a run's jobs that have left the queue, the newest first, without those that
+    keep an image.
+
+    The history has jobs of other tests, too: say whose are meant, never how many.
     """
-    wanted = "OSGPilotJobKey =!= undefined" + (f' && OSGPilotWorkflow == "{run}"' if run else "")
-    most = ["-limit", str(limit)] if limit else []
-    return json.loads(tool("condor_history", "-json", "-constraint", wanted, *most))
+    wanted = f'OSGPilotJobKey =!= undefined && OSGPilotWorkflow == "{run}"'
+    return json.loads(tool("condor_history", "-json", "-constraint", wanted))
 
 
 def until(condition: Callable[[], object], what: str, patience_s: float = 120) -> None:
@@ -168,6 +169,10 @@ class Workflow:
         """Return the latest run as `osgpilot status --json` prints it."""
         watched = Watched(find(self.folder))
         return view(watched.look(), time.time(), alive=watched.is_alive()).plain()
+
+    def past_jobs(self) -> list[dict]:
+        """Return the ads of the latest run's jobs that have left the queue, the newest first."""
+        return past_jobs(self.record()["run"])
 
     def stop(self) -> None:
         if self._process and self._process.poll() is None:

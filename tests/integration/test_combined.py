@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Workflow, past_jobs
+from conftest import Workflow
 
 IMAGE = "/opt/sif/job.sif"
 """Has Python 3 and no Snakemake."""
@@ -169,7 +169,7 @@ def test_an_environment_in_a_shared_folder_is_read_in_place(
     assert workflow.run(*options, "--nocolor", "body", "versions") == 0, workflow.said
     assert f"image {shared}/cache/environments/python-" in workflow.said
     assert "is read where it is" in workflow.said
-    ads = past_jobs(workflow.record()["run"])
+    ads = workflow.past_jobs()
     assert len(ads) == 2
     assert max(ad["BytesRecvd"] for ad in ads) < 2_000_000
 

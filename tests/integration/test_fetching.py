@@ -21,7 +21,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE_S, SITE, Workflow, past_jobs, tool, until
+from conftest import PATIENCE_S, SITE, Workflow, tool, until
 from tls import HOST, Trusted
 
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
@@ -270,6 +270,6 @@ rule all:
     assert (workflow.folder / "sums.txt").read_text() == line * 2
     for name in ("one", "two"):
         assert federation.asked.count(f"GET /cache/ns/{name}.bin") == 1
-    stats = past_jobs(limit=1)[0]["TransferInputStats"]
+    stats = workflow.past_jobs()[0]["TransferInputStats"]
     assert stats["PELICANSizeBytesTotal"] == stats["OSDFSizeBytesTotal"] == len(content)
     assert stats["CedarSizeBytesTotal"] < len(content)

@@ -5,16 +5,16 @@ import os
 import shutil
 from pathlib import Path
 
-from conftest import WebServer, Workflow, past_jobs
+from conftest import WebServer, Workflow
 
 RUNTIME = "/opt/sif/runtime.sif"
 JOB_IMAGE = "/opt/sif/job.sif"
 BIG = b"0123456789abcdef" * 65536
 
 
-def transfers(jobs: int = 6) -> list[dict[str, int]]:
-    """What the newest jobs received, by the protocol that brought it, as HTCondor counts."""
-    return [ad["TransferInputStats"] for ad in past_jobs(limit=jobs)]
+def transfers(workflow: Workflow) -> list[dict[str, int]]:
+    """Return what the jobs received, by the protocol that brought it, as HTCondor counts."""
+    return [ad["TransferInputStats"] for ad in workflow.past_jobs()]
 
 
 def test_a_url_goes_to_the_execution_point_and_not_through_the_access_point(
@@ -62,7 +62,7 @@ rule back:
     assert (workflow.folder / "back.txt").read_text() == "FROM THE STORE\n"
     assert web.asked.count("GET /big.bin") == 3
     assert not list(workflow.folder.glob(".snakemake/storage/**/big.bin"))
-    by_url = [stats for stats in transfers() if stats.get("HTTPFilesCountTotal")]
+    by_url = [stats for stats in transfers(workflow) if stats.get("HTTPFilesCountTotal")]
     assert [stats["HTTPSizeBytesTotal"] for stats in by_url] == [len(BIG)] * 3
 
 
@@ -127,7 +127,7 @@ rule by_body:
     assert (shared / "logs/direct.log").read_text() == "logged\n"
     assert (shared / "image.txt").read_text() == "shared\n"
     assert f"image {shared}/tools.sif is read where it is" in workflow.said
-    received = [stats["CedarSizeBytesTotal"] for stats in transfers(3)]
+    received = [stats["CedarSizeBytesTotal"] for stats in transfers(workflow)]
     assert max(received) < (shared / "tools.sif").stat().st_size
     assert (shared / "body.txt").read_text() == "shared\n"
     assert (workflow.folder / "own_out.txt").read_text() == "own\n"

@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from conftest import SITE, Workflow, jobs_in_queue, past_jobs
+from conftest import SITE, Workflow, jobs_in_queue
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.htcondor.raw_submit_commands import attribute
@@ -20,7 +20,7 @@ GPU_SITE = {
 
 def ads(workflow: Workflow) -> list[dict]:
     """Return the job ads of a finished run."""
-    return past_jobs(workflow.record()["run"])
+    return workflow.past_jobs()
 
 
 def is_free(name: str) -> bool:

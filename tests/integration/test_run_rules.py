@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Workflow, past_jobs, until
+from conftest import Workflow, until
 
 SNAKEFILE = r"""
 import sys, os
@@ -235,7 +235,7 @@ def test_bodies_run_as_locally_in_the_environment_that_is_sent_once(workflow: Wo
     columns = (workflow.folder / "bench/timed.tsv").read_text().splitlines()[0].split("\t")
     assert columns[:3] == ["s", "h:m:s", "max_rss"]
 
-    ads = past_jobs(workflow.record()["run"])
+    ads = workflow.past_jobs()
     bodies = [ad for ad in ads if ad.get("ContainerImage")]
     many = [ad for ad in bodies if ad["TotalSubmitProcs"] > 1]
     # a pilot may have run a single one

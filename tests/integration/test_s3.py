@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from conftest import PATIENCE_S, Workflow, past_jobs, tool, until
+from conftest import PATIENCE_S, Workflow, until
 from tls import HOST, Trusted
 
 ACCESS, SECRET = "AKIAOSGPILOTTEST0001", "never-to-be-seen-4fZq81LkT0"
@@ -146,9 +146,9 @@ def test_the_execution_point_fetches_from_s3_and_the_secret_stays_here(
     assert s3.status(s3.signed("another")) == 403
     assert s3.status(s3.signed(SECRET).partition("?")[0]) == 403
     assert not list(workflow.folder.glob(".snakemake/storage/**/in.bin"))
-    newest = past_jobs(limit=3)
-    assert {ad["TransferInputStats"]["HTTPSSizeBytesTotal"] for ad in newest} == {len(CONTENT)}
-    ads = tool("condor_history", "-limit", "3", "-long")
+    ads = workflow.past_jobs()
+    assert [ad["TransferInputStats"]["HTTPSSizeBytesTotal"] for ad in ads] == [len(CONTENT)] * 3
+    ads = json.dumps(ads)
     assert "EC2SecretAccessKey" in ads
     assert SECRET not in ads + workflow.said
     assert not holding_secret(workflow.folder)

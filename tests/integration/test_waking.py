@@ -149,6 +149,9 @@ def test_jobs_that_match_nothing_keep_no_job_back_from_a_pilot_with_room(workflo
             queue.send()
             queue.repair(time.time())
             said.extend(queue.notices())
+            if counted(said, "held and released"):
+                # on a busy machine the next cycle is not there in twice that time
+                monkeypatch.setattr(forgotten, "STUCK_AFTER_S", 600.0)
             return queue.ended(many[0])
 
         until(ended, "the end of the job")
