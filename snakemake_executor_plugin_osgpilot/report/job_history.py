@@ -26,7 +26,7 @@ RANK = {kind: rank for rank, kind in enumerate(_KINDS)}
 
 _STATES = {"started": "running", "held": "held", "waiting": "waiting", "removed": "failed",
            "ended": "done"}  # fmt: skip
-_STATE = {RANK[kind]: state for kind, state in _STATES.items()}
+MOVES = {RANK[kind]: state for kind, state in _STATES.items()}
 """The state that an event leads to, by rank."""
 
 _BEFORE = {
@@ -80,18 +80,18 @@ def _in_order(events: list[JobEvent]) -> list[JobEvent]:
 
 def _plausible(group: list[JobEvent], state: str) -> list[JobEvent]:
     """Return events of the same time in the first order that may have been, from `state` on."""
-    moves = [event for event in group if event[2] in _STATE]
+    moves = [event for event in group if event[2] in MOVES]
     if not 1 < len(moves) <= MOVES_MAX:
         return group
     for order in permutations(moves):
         before = state
         for event in order:
-            after = _STATE[event[2]]
+            after = MOVES[event[2]]
             if before not in _BEFORE[after]:
                 break
             before = after
         else:
-            return [*(event for event in group if event[2] not in _STATE), *order]
+            return [*(event for event in group if event[2] not in MOVES), *order]
     return group
 
 
@@ -107,7 +107,7 @@ class _Replay:
 
     def take(self, events: list[JobEvent]) -> None:
         """Apply the events of one session, in their order."""
-        moves_s = [event[1] for event in events if event[2] in _STATE]
+        moves_s = [event[1] for event in events if event[2] in MOVES]
         if len(set(moves_s)) < len(moves_s):
             for _, group in groupby(events, key=itemgetter(1)):
                 self._apply(_plausible(list(group), self._job.state))

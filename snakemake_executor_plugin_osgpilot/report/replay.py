@@ -6,6 +6,7 @@ Lines may come twice and late (`monitoring.records`), and those of one session's
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,7 +15,7 @@ from ..model.resources import JobClass, Shape
 from ..monitoring.line_check import FULL, Line, is_whole
 from ..monitoring.progress import Steps
 from .entities import Failure, Job, Pilot
-from .job_history import LAST, OVER, RANK, JobEvent, rebuild
+from .job_history import LAST, MOVES, OVER, RANK, JobEvent, rebuild
 
 PLANS_MAX = 2000
 """Maximum number of plans kept for charts; the latest is always kept."""
@@ -183,8 +184,11 @@ class ReplayedRun:
 
     def _listed(self, line: Line) -> None:
         session, rank, jobs = self.lives, RANK[line["kind"]], line["jobs"]
+        is_move = rank in MOVES
         for key, at_s, *values in jobs:
-            self._events[key].append((session, at_s, rank, tuple(values)))
+            # HTCondor gives whole seconds, a decision of our own has fractions of them
+            when_s = math.floor(at_s) if is_move else at_s
+            self._events[key].append((session, when_s, rank, tuple(values)))
         self._dirty.update(each[0] for each in jobs)
         for at_s in {each[1] for each in jobs}:
             self._at(at_s)

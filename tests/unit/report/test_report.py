@@ -143,6 +143,16 @@ def test_events_of_one_second_have_the_order_that_htcondor_gives_them(of_one_sec
         assert (run.running_on("osgpilot-r-1") != []) == (state == "running")
 
 
+def test_a_decision_with_fractions_of_a_second_is_no_later_than_what_htcondor_reports_after_it():
+    """A bundle is lost, and its member starts alone and ends, all in one second."""
+    requeued = {"kind": "waiting", "jobs": [["000001", BEGUN_S + 90.4, "", 1, 128, 100, 0, 0]]}
+    begun, again = ran("000001", 1, 60, 90)[:2], ran("000001", 1, 90, 90)[1:]
+    for order in permutations([requeued, *again]):
+        run = replayed(queued("a", "000001"), *begun, *order)
+        assert run.jobs["000001"].state == "done"
+        assert [attempt.how for attempt in run.jobs["000001"].attempts] == ["interrupted", "done"]
+
+
 def test_remaining_jobs_of_an_interrupted_run_are_cancelled():
     end = {"kind": "end", "at_s": BEGUN_S + 70, "live": 0}
     begun = (queued("a", "000001", "000002"), ran("000001", 1, 60, 90)[:2])
