@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import patience
 import preloaded
 import pytest
 import yaml
@@ -83,10 +84,7 @@ def past_jobs(run: str) -> list[dict]:
 
 def until(condition: Callable[[], object], what: str, patience_s: float = 120) -> None:
     """Wait for a condition, not for a time."""
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {patience_s} s in vain for {what}"
-        time.sleep(0.5)
+    patience.until(condition, what, patience_s)
 
 
 PACES = (

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from conftest import until
+from conftest import PATIENCE_S, until
 
 OSGPILOT = [
     sys.executable, "-c", "from snakemake_executor_plugin_osgpilot.cli import main; main()",
@@ -136,7 +136,7 @@ def test_an_interrupted_run_is_told_as_interrupted(workflow):
 
     until(halfway, "two jobs done, one running")
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(120) == 1
+    assert process.wait(PATIENCE_S) == 1
     told = Told(workflow)
     assert (told.state, told.exit_status) == ("interrupted", 3)
     jobs = told.jobs

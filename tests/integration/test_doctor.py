@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import SITE, pilots_in_slurm, tool, until
+from conftest import PATIENCE_S, SITE, pilots_in_slurm, tool, until
 from tls import Trusted
 
 from snakemake_executor_plugin_osgpilot.doctor import checks
@@ -299,7 +299,7 @@ def test_a_probe_is_cancelled_when_doctor_is_ended(full_cluster, folder):
     process = subprocess.Popen(doctor(folder, "--only", "node"), stdout=subprocess.DEVNULL)
     until(lambda: "PENDING" in str(probes()), "a probe in the queue")
     os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(60) == 130
+    assert process.wait(PATIENCE_S) == 130
     until(lambda: not probes(), "the end of the probe", 60)
     assert sorted(path.name for path in folder.iterdir()) == ["site.yaml"]
 

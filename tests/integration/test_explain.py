@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 
-from conftest import pilots_in_slurm, tool, until
+from conftest import PATIENCE_S, pilots_in_slurm, tool, until
 
 TROUBLE = """
 rule all:
@@ -93,7 +93,7 @@ def test_whatever_waits_is_explained_with_the_next_step(workflow):
     assert held["next_step"] == f"run: condor_release {job_id}"
 
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(120) == 1
+    assert process.wait(PATIENCE_S) == 1
     (failed,) = explained(workflow)
     assert failed["subject"] == "rule grows"
     assert "no pilot can run it" in words([failed])

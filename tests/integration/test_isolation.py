@@ -5,7 +5,7 @@ from contextlib import closing
 
 import htcondor2
 import pytest
-from conftest import SITE, Workflow, nothing_left, pilots_in_slurm, tool, until
+from conftest import PATIENCE_S, SITE, Workflow, nothing_left, pilots_in_slurm, tool, until
 
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing, RunIdentity
@@ -104,11 +104,11 @@ def test_two_workflows_share_pilots_which_outlive_the_first_for_the_jobs_of_the_
         ((name, inside),) = there.pilots().items()
     assert inside[theirs] == Shape(1, 512, inside[theirs].disk_mb)
     (shared / "go").touch()
-    assert process.wait(90) == 0, workflow.said
+    assert process.wait(PATIENCE_S) == 0, workflow.said
     assert "will end when the jobs of others there have finished (in Slurm: " in workflow.said
     assert any(row.split()[0] == pilot.split()[0] for row in pilots_in_slurm())
     (shared / "done").touch()
-    assert second.wait(90) == 0, another.said
+    assert second.wait(PATIENCE_S) == 0, another.said
     for one in (workflow, another):
         assert name in (one.folder / "out").read_text()
     until(nothing_left, "the pilots to end by themselves")

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from conftest import pilots_in_slurm, until
+from conftest import PATIENCE_S, pilots_in_slurm, until
 
 OSGPILOT = [
     sys.executable, "-c", "from snakemake_executor_plugin_osgpilot.cli import main; main()",
@@ -36,7 +36,7 @@ def test_a_run_in_a_session_of_its_own_is_cancelled_from_another_terminal(workfl
     cancelled = osgpilot(workflow, "cancel", "--yes")
     assert cancelled.returncode == 0, cancelled.stderr
     assert cancelled.stdout.endswith(": interrupted\n")
-    assert process.wait(60) == 1
+    assert process.wait(PATIENCE_S) == 1
     assert osgpilot(workflow, "status").returncode == 3
     until(lambda: not any("osgpilot" in line for line in pilots_in_slurm()), "no pilot")
     (row,) = json.loads(osgpilot(workflow, "runs", "--json").stdout)

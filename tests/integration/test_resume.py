@@ -119,7 +119,7 @@ def test_a_detached_run_goes_on_without_snakemake_and_with_it(counted, shared, s
     first = counted.start(*detach)
     until(lambda: len(executions(shared)) == 6, "six executions")
     os.kill(first.pid, sign)
-    assert first.wait(60) != 0
+    assert first.wait(PATIENCE_S) != 0
     assert "the same command resumes the run" in counted.said
     assert len(jobs_in_queue()) == 6
     waiting = idle()
@@ -330,7 +330,7 @@ def test_what_killed_runs_left_is_removed_and_nothing_of_a_live_one(counted, sha
     assert not (run_folder(dead) / "jobs").exists()
     assert live.poll() is None
     (shared / "go").touch()
-    assert live.wait(120) == 0, counted.said
+    assert live.wait(PATIENCE_S) == 0, counted.said
     all_went_well(counted, shared)
     assert "nothing is left" in cleanup()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import PARTITIONS, nothing_left, pilots_in_slurm, until
+from conftest import PARTITIONS, PATIENCE_S, nothing_left, pilots_in_slurm, until
 
 SAY_WHERE = (
     'echo "{rule} ${{SLURM_JOB_ID:-none}} '
@@ -183,7 +183,7 @@ def test_a_failure_in_slurm_is_told_with_its_log_and_ctrl_c_ends_jobs_everywhere
     until(lambda: "jobs: 0 waiting, 1 running" in workflow.said, "the job on the pilot")
     assert len(pilots_in_slurm()) == 2, "one plain job, one pilot"
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(120) == 1
+    assert process.wait(PATIENCE_S) == 1
     said = workflow.said
     assert "SLURM status is: 'FAILED'" in said
     logs = list((workflow.folder / ".snakemake" / "slurm_logs" / "rule_bad").glob("*.log"))
@@ -225,7 +225,7 @@ def test_this_machine_can_take_them_too(workflow):
         "rules half and make (grouped) -> local: --osgpilot-offload never; 2 jobs" in workflow.said
     )
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(60) == 1
+    assert process.wait(PATIENCE_S) == 1
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
     assert workflow.record()["pilots"] == []

@@ -2,6 +2,7 @@
 
 from conftest import (
     PARTITIONS,
+    PATIENCE_S,
     Workflow,
     jobs_in_queue,
     nothing_left,
@@ -95,7 +96,7 @@ rule two:
     until(lambda: any(line.split()[2] == "2" for line in jobs_in_queue()), "a running job")
     (allocation,) = (line.split()[0] for line in pilots_in_slurm())
     tool("scancel", "--batch", "--signal=USR1", allocation)
-    assert process.wait(180) == 0, workflow.said
+    assert process.wait(PATIENCE_S) == 0, workflow.said
     first, *others = workflow.record()["pilots"]
     assert (first["allocation"], first["state"]) == (allocation, "done")
     log = (workflow.folder / ".snakemake/osgpilot").glob("*/pilots/*-1/slurm.log")
@@ -120,7 +121,7 @@ rule nap:
     cancelled, shortened = (line.split()[0] for line in pilots_in_slurm())
     tool("scancel", cancelled)
     tool("scontrol", "update", f"jobid={shortened}", "TimeLimit=1")
-    assert process.wait(230) == 0, workflow.said
+    assert process.wait(PATIENCE_S) == 0, workflow.said
     record = workflow.record()
     assert record["rules"]["nap"]["done"] == 2
     assert record["rules"]["nap"]["failed"] == 0
@@ -147,4 +148,4 @@ rule there:
     until(lambda: not any("osgpilot" in line for line in pilots_in_slurm()), "no pilot in Slurm")
     tool("scancel", *blockers)
     (workflow.folder / "stop").touch()
-    assert process.wait(60) == 1
+    assert process.wait(PATIENCE_S) == 1

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from conftest import SITE, nothing_left, tool, until
+from conftest import PATIENCE_S, SITE, nothing_left, tool, until
 
 HOOK = """#!/bin/sh
 echo 'HookStatusCode = 310'
@@ -47,7 +47,7 @@ rule touch:
     assert 12 <= sum(before) <= 20
     assert workflow.said.count("starts of jobs failed within 20 min") == 1
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(60) != 0
+    assert process.wait(PATIENCE_S) != 0
     assert nothing_left()
 
 

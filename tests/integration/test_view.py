@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from conftest import until
+from conftest import PATIENCE_S, until
 
 from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
 
@@ -53,7 +53,7 @@ def test_a_run_is_seen_while_it_goes_on_and_reported_afterwards(workflow):
     assert now["busy_cores"] <= now["supply_cores"]
     assert any(each["text"].startswith("launch") for each in now["decisions"])
     watched = osgpilot(workflow, "status", "--watch", "--every", "0.5")
-    assert process.wait(60) == 0, workflow.said
+    assert process.wait(PATIENCE_S) == 0, workflow.said
     assert watched.returncode == 0
 
     over = status(workflow)

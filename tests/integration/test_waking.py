@@ -8,7 +8,7 @@ from contextlib import closing
 from getpass import getuser
 from pathlib import Path
 
-from conftest import SITE, tool, until
+from conftest import PATIENCE_S, SITE, tool, until
 
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.htcondor.worker import BLOCKED, FIRST
@@ -111,7 +111,7 @@ def test_stuck_jobs_are_rematched_or_resubmitted(workflow, monkeypatch):
         assert [(job.succeeded, job.failed_attempts) for job in over] == 2 * [(True, ())]
         assert [counted(said, what) for what in ("held and released", "resubmitted")] == [1, 2]
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(120) == 1
+    assert process.wait(PATIENCE_S) == 1
 
 
 def prepare(folder: Path, keys: list[str]) -> None:
@@ -157,7 +157,7 @@ def test_jobs_that_match_nothing_keep_no_job_back_from_a_pilot_with_room(workflo
         until(ended, "the end of the job")
         assert [counted(said, what) for what in ("held and released", "resubmitted")] == [1, 0]
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(120) == 1
+    assert process.wait(PATIENCE_S) == 1
 
 
 def counted(said: list[str], what: str) -> int:

@@ -3,12 +3,12 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import patience
 import pytest
 
 from snakemake_executor_plugin_osgpilot.local_pool.session import exec_argv
@@ -100,12 +100,13 @@ class Pool:
         return running
 
 
+PATIENCE_S = 300.0
+"""Most time that a run takes which ends by itself."""
+
+
 def until(question: Callable[[], object], within_s: float = 60.0, what: str = "it") -> None:
     """Ask until the answer is true."""
-    deadline_s = time.monotonic() + within_s
-    while not question():
-        assert time.monotonic() < deadline_s, f"{what} did not happen within {within_s} s"
-        time.sleep(0.5)
+    patience.until(question, what, within_s)
 
 
 def processes_in(namespaces: Sequence[str]) -> list[int]:

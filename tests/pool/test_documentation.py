@@ -53,4 +53,4 @@ def start_and_kill(pool: Pool, folder: Path, block: Block) -> None:
     until(job_runs, 90, "a running job")
     # not every word of it: what pilots are called with has the run's folder, .snakemake/..., in it
     pool.run("pkill", "-KILL", "-u", "alice", "-f", "bin/snakemake")
-    process.wait(90)
+    process.wait(PATIENCE_S)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Pool, osgpilot, until
+from .conftest import PATIENCE_S, Pool, osgpilot, until
 
 
 def test_exit_status_is_that_of_the_command(pool: Pool):
@@ -40,7 +40,7 @@ def test_a_signal_to_exec_reaches_the_command(pool: Pool, number: signal.Signals
     process.send_signal(number)
     assert process.stdout.read() == "got\n"
     process.stdout.close()
-    assert process.wait(60) == 3
+    assert process.wait(PATIENCE_S) == 3
 
 
 def test_killing_exec_ends_the_command(pool: Pool):

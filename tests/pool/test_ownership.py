@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from .conftest import SITE, SNAKEMAKE, Pool, until
+from .conftest import PATIENCE_S, SITE, SNAKEMAKE, Pool, until
 
 SHARED = "/home/alice/shared"
 SNAKEFILE = f"""
@@ -152,7 +152,7 @@ def test_a_snakemake_that_wakes_up_after_its_run_was_taken_over_touches_nothing(
     until(lambda: "1 of 4 steps" in said("ap"), 60, "Snakemake's own note of it")
 
     pool.say("kill", "-CONT", pid, user="root")
-    assert frozen.wait(120) != 0
+    assert frozen.wait(PATIENCE_S) != 0
     reported = said("login")
     (line,) = (each for each in reported.splitlines() if "was taken over by" in each)
     assert f"run {lease.parent.name} was taken over by process" in line
@@ -167,7 +167,7 @@ def test_a_snakemake_that_wakes_up_after_its_run_was_taken_over_touches_nothing(
     assert pool.say("squeue", "--noheader") != "", "and so does its pilot"
 
     pool.say("touch", f"{SHARED}/go-1")
-    assert following.wait(180) == 0, said("ap")
+    assert following.wait(PATIENCE_S) == 0, said("ap")
     assert (folder / "local").read_text() == "0\n1\n"
     for n in range(2):
         assert pool.say("cat", f"{SHARED}/woken-{n}") == "start", "executed once"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import SITE, SNAKEMAKE, Pool, until
+from .conftest import PATIENCE_S, SITE, SNAKEMAKE, Pool, until
 
 SHARED = "/home/alice/shared"
 WAIT = f"touch {SHARED}/{{rule}}; until [ -e {SHARED}/go ]; do sleep 0.2; done; touch {{output}}"
@@ -87,7 +87,7 @@ def test_no_part_of_a_run_is_open_to_others(pool: Pool, umask: str):
         until(lambda: pool.run(*both).returncode == 0, 100, "both jobs")
         assert open_to_others(pool, state) == []
         pool.say("touch", f"{SHARED}/go")
-        assert workflow.wait(120) == 1
+        assert workflow.wait(PATIENCE_S) == 1
     assert "said" in next(folder.glob(".snakemake/osgpilot/2*/history.jsonl")).read_text()
     assert next(folder.glob(".snakemake/osgpilot/2*/jobs/*/output")).read_text() == "said\n"
     assert open_to_others(pool, state) == []
@@ -106,6 +106,6 @@ def test_no_part_of_a_run_is_open_to_others_on_a_cluster_behind_ssh(pool: Pool, 
         assert open_to_others(pool, CLUSTER) == []
         assert open_to_others(pool, state, host="ap") == []
         pool.say("touch", f"{SHARED}/go")
-        assert workflow.wait(120) == 1
+        assert workflow.wait(PATIENCE_S) == 1
     pool.say("bash", "-c", f"ls {state}/2*/pilots.log", host="ap")
     assert open_to_others(pool, state, host="ap") == []

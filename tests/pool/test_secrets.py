@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import SITE, SNAKEMAKE, Pool, until
+from .conftest import PATIENCE_S, SITE, SNAKEMAKE, Pool, until
 
 USERS = ("alice", "bob")
 SECRET = "pr1vate-en0ugh"
@@ -86,7 +86,7 @@ def running(pool: Pool, shared: str) -> Iterator["subprocess.Popen[str]"]:
     until(lambda: pool.run(*both).returncode == 0, 100, "both jobs")
     yield workflow
     pool.run("touch", f"{shared}/go")
-    workflow.wait(100)
+    workflow.wait(PATIENCE_S)
 
 
 def artefacts(pool: Pool) -> Iterator[tuple[str, str]]:
@@ -127,7 +127,7 @@ def test_secrets_reach_jobs_and_nobody_else(pool: Pool, running, shared: str, to
     assert pool.run("condor_rm", job, user="bob").returncode != 0
 
     pool.say("touch", f"{shared}/go")
-    assert running.wait(100) == 0, (pool.work / "said").read_text()
+    assert running.wait(PATIENCE_S) == 0, (pool.work / "said").read_text()
     reported = pool.say("condor_history", "-limit", "2", "-l") + (pool.work / "said").read_text()
     assert SECRET not in reported
     assert token not in reported

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import SITE, SNAKEMAKE, Pool, until
+from .conftest import PATIENCE_S, SITE, SNAKEMAKE, Pool, until
 
 HERE = "/home/alice/odd"
 PROJECT = "/home/alice/project/step"
@@ -132,7 +132,7 @@ def test_a_run_sees_its_pilots_and_its_end_leaves_none(odd: tuple[Pool, set[str]
         reported = recorded(pool)
         assert [reported["started_s"], reported["ends_s"]] == times, "whatever the zones"
         workflow.send_signal(signal.SIGINT)
-        workflow.wait(90)
+        workflow.wait(PATIENCE_S)
         said = pool.say("cat", f"{HERE}/said", host="ap")
         assert "could not" not in said, said
         assert pilots(pool, foreign) == []

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import yaml
 
-from .conftest import SITE, SNAKEMAKE, Pool, until
+from .conftest import PATIENCE_S, SITE, SNAKEMAKE, Pool, until
 
 HERE = "/home/alice/workflow"
 BEHIND_SSH = {**SITE, "slurm": {"ssh": "login"}}
@@ -135,7 +135,7 @@ def test_a_connection_cut_in_mid_submission_costs_no_pilot_and_makes_none_twice(
         ap.say("pool-svc", "sshd", "stop", user="root")
         until(lambda: "Connection refused" in said(ap), 60, "a failed login")
         ap.say("pool-svc", "sshd", "start", user="root")
-        assert workflow.wait(150) == 0, said(ap)
+        assert workflow.wait(PATIENCE_S) == 0, said(ap)
     for n in range(4):
         assert ap.say("cat", f"{HERE}/out/{n}", host="ap") == "start\nend"
     reported, lost = said(ap), ap.say("cat", "/home/alice/answer")
@@ -163,7 +163,7 @@ def test_why_a_pilot_waits_is_asked_where_slurm_is(ap: Pool):
         reported = json.loads(ap.say(*explain, host="ap", folder=HERE))
         assert reported["unanswered"] == []
         assert pilot in str(reported["explanations"][0])
-        assert workflow.wait(150) == 0, said(ap)
+        assert workflow.wait(PATIENCE_S) == 0, said(ap)
     until(lambda: nothing_left(ap), 90, "an empty cluster")
 
 
@@ -185,7 +185,7 @@ def test_a_login_that_fails_is_one_line_before_anything_is_submitted(
     try:
         put(ap, KNOWN, known.get(known_hosts, kept))
         with started(ap) as workflow:
-            assert workflow.wait(60) == 1
+            assert workflow.wait(PATIENCE_S) == 1
     finally:
         put(ap, KNOWN, f"{kept}\n")
     (reported,) = [each for each in said(ap).splitlines() if "osgpilot:" in each]
