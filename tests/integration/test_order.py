@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from conftest import PATIENCE_S, Workflow, tool, until
+from conftest import PATIENCE_S, Workflow, past_jobs, tool, until
 
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY
 from snakemake_executor_plugin_osgpilot.report.replay import fold
@@ -20,12 +19,11 @@ rule map:
     input: "in/{n}"
     output: "out/{n}"
     shell:
-        "echo {wildcards.n} >> SHARED/started; "
         "sleep $(($(stat -c %s {input}) / 6000 + 1)); touch {output}"
 rule urgent:
     output: "urgent"
     priority: 5
-    shell: "echo urgent >> SHARED/started; sleep 1; touch {output}"
+    shell: "sleep 1; touch {output}"
 """
 
 
@@ -38,12 +36,27 @@ def idle_in_order(workflow: Workflow) -> list[str]:
     rows = [(-int(prio), int(proc), key) for prio, proc, key in map(str.split, listed.splitlines())]
     if len({prio for prio, *_ in rows}) < 2:
         return []
-    run = rows[0][-1].partition("/")[0]
-    history = workflow.folder / ".snakemake/osgpilot" / run / HISTORY
-    jobs = fold(map(json.loads, history.read_text().splitlines())).jobs
+    known = labels(workflow, rows[0][-1].partition("/")[0])
     keys = [key.partition("/")[2] for *_, key in sorted(rows)]
     # the history is written a moment later
-    return [jobs[key].label.removeprefix("n=") for key in keys] if jobs.keys() >= {*keys} else []
+    return [known[key] for key in keys] if known.keys() >= {*keys} else []
+
+
+def labels(workflow: Workflow, run: str) -> dict[str, str]:
+    """Return what distinguishes each job from others of its rule, by its key."""
+    history = workflow.folder / ".snakemake/osgpilot" / run / HISTORY
+    jobs = fold(map(json.loads, history.read_text().splitlines())).jobs
+    return {key: job.label.removeprefix("n=") for key, job in jobs.items()}
+
+
+def started_s(workflow: Workflow) -> dict[str, int]:
+    """Return when the schedd started each job of the latest run, by label, in seconds."""
+    run = workflow.record()["run"]
+    known = labels(workflow, run)
+    return {
+        known[ad["OSGPilotJobKey"].partition("/")[2]]: ad["JobCurrentStartDate"]
+        for ad in past_jobs(run)
+    }
 
 
 def longest_first(labels: list[str]) -> bool:
@@ -54,28 +67,24 @@ def longest_first(labels: list[str]) -> bool:
     )
 
 
-def test_jobs_start_by_priority_and_the_longest_first_as_inputs_show(
-    workflow: Workflow, shared: Path
-):
+def test_jobs_start_by_priority_and_the_longest_first_as_inputs_show(workflow: Workflow):
     (workflow.folder / "in").mkdir()
     for number, kilobytes in enumerate(KILOBYTES):
         (workflow.folder / f"in/{number}").write_bytes(b"x" * 1000 * kilobytes)
 
     def snakefile(numbers: list[int], urgent: list[str]) -> None:
-        text = SNAKEFILE.replace("SHARED", str(shared))
-        workflow.snakefile(text.replace("NUMBERS", str(numbers)).replace("URGENT", str(urgent)))
+        text = SNAKEFILE.replace("NUMBERS", str(numbers))
+        workflow.snakefile(text.replace("URGENT", str(urgent)))
 
     # in the first run it is learned from the first jobs, and the others are put in order
     snakefile(list(range(24)), [])
-    limits = ("--osgpilot-shared-prefixes", str(shared), "--osgpilot-max-pilots", "1")
     # the queue has each job by itself
-    limits += ("--osgpilot-bundle", "off")
+    limits = ("--osgpilot-max-pilots", "1", "--osgpilot-bundle", "off")
     process = workflow.start(*limits)
     until(lambda: longest_first(idle_in_order(workflow)), "an order by size", PATIENCE_S)
     assert process.wait(PATIENCE_S) == 0, workflow.said
 
     # a later run knows it from the start; no pilot is there yet
-    (shared / "started").unlink()
     snakefile(list(range(24, 30)), ["urgent"])
     process = workflow.start(*limits)
     until(lambda: len(idle_in_order(workflow)) == 7, "all jobs in the queue", PATIENCE_S)
@@ -84,6 +93,6 @@ def test_jobs_start_by_priority_and_the_longest_first_as_inputs_show(
     assert first == ""
     assert others == [str(n) for n in longest]
     assert process.wait(PATIENCE_S) == 0, workflow.said
-    started = (shared / "started").read_text().split()
-    # jobs that start together write their lines in any order, and a short one may end meanwhile
-    assert set(started[:5]) >= {"urgent", *(str(n) for n in longest[:3])}
+    starts_s = started_s(workflow)
+    others_s = [starts_s.pop(str(n)) for n in longest[3:]]
+    assert max(starts_s.values()) <= min(others_s), "the pilot has room for four at a time"
