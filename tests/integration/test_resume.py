@@ -80,7 +80,8 @@ def all_went_well(workflow, place):
 def test_a_killed_snakemake_goes_on_where_it_was(counted, shared):
     first = counted.start(*options(shared))
     # two are done, four run, two wait
-    until(lambda: len(list(counted.folder.glob("out/*"))) == 2, "two outputs")
+    # outputs are there a moment before the run knows that their job is done
+    until(lambda: counted.said.count("Finished jobid") == 2, "two ends of jobs")
     until(lambda: len(executions(shared)) == 6, "six executions")
     refused = counted.run_beside(*options(shared))
     assert f"another Snakemake is running in this folder: run {run_folder(counted).name}" in refused
