@@ -267,6 +267,9 @@ class FakeAccessPoint:
             raise self.history_fails
         return {job_id: self.history[job_id] for job_id in job_ids if job_id in self.history}
 
+    def past_events(self, job_ids: Iterable[str]) -> list[tuple[str, Event]]:
+        return list(self.ended(job_ids).items())
+
     def missed_events(self) -> bool:
         missed, self.missed = self.missed, False
         return missed

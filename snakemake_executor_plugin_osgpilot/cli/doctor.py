@@ -108,7 +108,9 @@ def _contexts(given: dict[str, Any]) -> list[CheckContext]:
     """Return the set-up of each site."""
     from ..config.sites import site_files
     from ..doctor.context import CheckContext
+    from ..slurm.ssh import Logins
 
+    logins = Logins()
     return [
         CheckContext(
             file,
@@ -116,6 +118,7 @@ def _contexts(given: dict[str, Any]) -> list[CheckContext]:
             given["access_point"],
             given["workdir"] / ".snakemake",
             given["probe_wait_s"],
+            logins=logins,
         )
         for file in site_files(given["site_list"])
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..journal.location import Place, SlurmHost
     from ..pilots.state.lifecycle import Row
     from ..report.replay import ReplayedRun
+    from ..slurm.ssh import Logins
 
 _Answer = TypeVar("_Answer")
 
@@ -73,11 +75,14 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
 def _ask(replayed: ReplayedRun) -> Answers:
     """Query Slurm about pilots and the access point about holds, where there are any."""
     from ..explain.gather import Answers, place_of
+    from ..slurm.ssh import Logins
 
     place, silent = place_of(replayed.life.get("place")), list[str]()
     rows = holds = None
     if any(not pilot.over for pilot in replayed.pilots.values()):
-        answers = [_answer(partial(_rows, slurm), silent) for slurm in sorted(place.slurms)]
+        with ExitStack() as undo:
+            ask = partial(_rows, logins=Logins(), undo=undo)
+            answers = [_answer(partial(ask, slurm), silent) for slurm in sorted(place.slurms)]
         if any(answer is not None for answer in answers):
             rows = {name: row for answer in answers for name, row in (answer or {}).items()}
     if any(job.state == "held" for job in replayed.jobs.values()):
@@ -85,15 +90,13 @@ def _ask(replayed: ReplayedRun) -> Answers:
     return Answers(rows, holds, tuple(silent))
 
 
-def _rows(where: SlurmHost) -> dict[str, Row]:
-    """Return the user's pilots in the queue of a Slurm."""
+def _rows(where: SlurmHost, *, logins: Logins, undo: ExitStack) -> dict[str, Row]:
+    """Return the user's pilots in the queue of a Slurm; `undo` closes the connection."""
     from ..run.endpoints import slurm_of
 
-    host, slurm = slurm_of(where)
-    try:
-        return slurm.look()
-    finally:
-        host.close()
+    host, slurm = slurm_of(where, logins)
+    undo.callback(host.close)
+    return slurm.look()
 
 
 def _holds(place: Place, replayed: ReplayedRun) -> dict[str, Event]:

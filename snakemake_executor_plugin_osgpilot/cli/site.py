@@ -63,11 +63,12 @@ def init(out: Path, *, force: bool, ssh: str, cluster: str, site_name: str, **sa
     """
     from ..config.site_template import Answers
     from ..slurm.cluster import connect
+    from ..slurm.ssh import Logins
 
     to_file = str(out) != "-"
     if to_file and out.exists() and not force:
         raise InputError(f"{out} exists; --force writes over it, --out FILE writes another")
-    host = connect(ssh, cluster)
+    host = connect(ssh, cluster, Logins())
     try:
         answers = Answers(site=site_name, ssh=ssh, cluster=cluster, **said)
         text = _draft(host, answers)

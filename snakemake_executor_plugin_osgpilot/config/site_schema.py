@@ -36,7 +36,7 @@ def read(path: Path) -> tuple[dict[str, Any], Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not a text file"
+        reason = getattr(error, "strerror", None) or "is not text in UTF-8"
         raise InputError(f"site file {path}: {reason}; `osgpilot site init` writes one") from error
     try:
         tree, content = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)

@@ -23,6 +23,7 @@ from ..model.identity import RunIdentity
 from ..slurm.cluster import Cluster, Look, connect, look
 from ..slurm.host import Host
 from ..slurm.inventory import survey
+from ..slurm.ssh import Logins
 
 T = TypeVar("T")
 
@@ -70,7 +71,8 @@ class Once(Generic[T]):
 
 @dataclass
 class CheckContext:
-    """The set-up under test. `state_folder` is where a run here would keep its files.
+    """The set-up under test. `state_folder` is where a run here would keep its files; set-ups of
+    several sites may share their `logins`.
 
     `stop` is set when the user interrupts: whatever waits then cleans up and ends.
     """
@@ -81,6 +83,7 @@ class CheckContext:
     state_folder: Path = Path(".snakemake")
     probe_wait_s: float = PROBE_WAIT_S
     stop: threading.Event = field(default_factory=threading.Event)
+    logins: Logins = field(default_factory=Logins)
 
     def __post_init__(self) -> None:
         self.state_folder = self.state_folder.absolute()
@@ -92,7 +95,9 @@ class CheckContext:
 
     @cached_property
     def host(self) -> Once[Host]:
-        return Once("slurm", lambda: connect(self.site().slurm.ssh, self.site().slurm.cluster))
+        return Once("slurm", lambda: connect(
+            self.site().slurm.ssh, self.site().slurm.cluster, self.logins
+        ))  # fmt: skip
 
     @cached_property
     def look(self) -> Once[Look]:

@@ -21,9 +21,15 @@ ATTRIBUTES = (
     *("ExitCode", "ExitBySignal", "ExitSignal", "ResidentSetSize"),
     *("RemoteUserCpu", "RemoteSysCpu", "DiskUsage", "BytesRecvd", "BytesSent"),
     *("HoldReasonCode", "HoldReasonSubCode", "HoldReason", "RemoveReason"),
-    *("VacateReasonCode", "VacateReason"),
+    *("VacateReasonCode", "VacateReason", "CompletionDate"),
 )
 """HTCondor manual, Job ClassAd Attributes. ServerTime comes with every answer of a schedd."""
+
+FETCHED = "osgpilot: its outputs were fetched"
+"""Why a job is removed that had ended: at an access point on another host it stays until then."""
+
+JOB_KEY = "OSGPilotJobKey"
+"""The attribute with the run and the key of a job, or those of the members of a bundle."""
 
 _REASON = {
     Status.IDLE: "VacateReason",
@@ -36,7 +42,7 @@ def job_snapshot(ad: Mapping[str, Any]) -> JobSnapshot:
     """Return the snapshot of a job; undefined attributes are missing in `ad`.
 
     A job whose inputs have not arrived yet (held with SPOOLING), or whose image is on its way to
-    the pilot (BLOCKED), counts as idle.
+    the pilot (BLOCKED), counts as idle; one that was removed after its end, as completed.
     """
     status = Status(ad["JobStatus"])
     code = int(ad.get("HoldReasonCode", 0))
@@ -45,6 +51,8 @@ def job_snapshot(ad: Mapping[str, Any]) -> JobSnapshot:
     if status is Status.IDLE:
         code = int(ad.get("VacateReasonCode", 0))
     since_s = float(ad.get("EnteredCurrentStatus", 0))
+    if status is Status.REMOVED and str(ad.get("RemoveReason", "")).startswith(FETCHED):
+        status, since_s = Status.COMPLETED, float(ad.get("CompletionDate", since_s))
     claimed_s, began_s = (
         ad.get(name) for name in ("JobCurrentStartDate", "JobCurrentStartExecutingDate")
     )

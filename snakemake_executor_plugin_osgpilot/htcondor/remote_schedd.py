@@ -21,8 +21,8 @@ from ..jobs.state.hold_policy import BY_HAND
 from ..jobs.state.job_ids import htcondor_ids
 from ..model.clock import Clock
 from ..model.identity import RunIdentity
-from .job_ad import ATTRIBUTES, job_snapshot
-from .polling import Events, JobSnapshot, QueuePoller, Status
+from .job_ad import ATTRIBUTES, FETCHED, job_snapshot
+from .polling import Events, JobSnapshot, QueuePoller, Status, derive
 from .schedd_queue import COMMON_IMAGES_SINCE, PING_S, TRANSFER_S, CondorQueue, version
 from .submit_description import spooled
 
@@ -158,6 +158,13 @@ class RemoteAccessPoint(CondorQueue):
             raise OutcomeUnknownError(why)
         return [own for each in events for own in self._expand(*each)]
 
+    def past_events(self, job_ids: Iterable[str]) -> list[tuple[str, Event]]:
+        wanted = set(job_ids)
+        past = {job_id: each for job_id, each in self._past(wanted).items() if each.over}
+        events = [(i, event) for i, each in past.items() for event in derive(None, each)]
+        expanded = [own for each in events for own in self._expand(*each)]
+        return [own for own in expanded if own[0] in wanted]
+
     def close(self) -> None:
         """Remove jobs whose end was reported from the queue, and end the worker process."""
         with suppress(OsgpilotError):
@@ -173,7 +180,7 @@ class RemoteAccessPoint(CondorQueue):
         cleared, self._to_clear = self._to_clear, []
         if cleared:
             try:
-                super().remove(cleared, "osgpilot: its outputs were fetched")
+                super().remove(cleared, FETCHED)
             except OutcomeUnknownError:
                 self._to_clear = cleared
                 raise

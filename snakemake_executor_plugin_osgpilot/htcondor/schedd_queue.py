@@ -22,8 +22,8 @@ from ..journal.run_folder import RunFolder
 from ..model.identity import RunIdentity
 from ..model.resources import Request, Shape
 from .bundle_folder import BundleFolders
-from .job_ad import ATTRIBUTES, job_snapshot
-from .polling import ended
+from .job_ad import ATTRIBUTES, JOB_KEY, job_snapshot
+from .polling import JobSnapshot, ended
 from .submit_description import (
     APART,
     AVOID,
@@ -274,14 +274,24 @@ class CondorQueue:
 
     def ended(self, job_ids: Iterable[str]) -> dict[str, Event]:
         wanted = set(job_ids)
-        past = self._ask("history", ids=htcondor_ids(wanted), attributes=ATTRIBUTES)
-        seen = {job_id: job_snapshot(ad) for job_id, ad in past.items()}
-        ends = {job_id: ended(each) for job_id, each in seen.items() if each.over}
+        ends = {job_id: ended(each) for job_id, each in self._past(wanted).items() if each.over}
         # what came back shows the ends of the members of a bundle
         bundles = {htcondor_id(each) for each in wanted if is_bundled(each)} - ends.keys()
         ends |= {bundle: Event(EventKind.TERMINATED, 0.0) for bundle in bundles}
         expanded = [pair for each in ends.items() for pair in self._expand(*each)]
         return {own: event for own, event in expanded if own in wanted}
+
+    def _past(self, job_ids: Iterable[str]) -> dict[str, JobSnapshot]:
+        """Return the jobs of HTCondor that these are, or are in, and that the history has."""
+        asked = (*ATTRIBUTES, JOB_KEY)
+        past = self._ask("history", ids=htcondor_ids(job_ids), attributes=asked)
+        for job_id, ad in past.items():
+            self._bundles.of_text(job_id, str(ad.get(JOB_KEY, "")).rpartition("/")[2])
+        return {job_id: job_snapshot(ad) for job_id, ad in past.items()}
+
+    def past_events(self, job_ids: Iterable[str]) -> list[tuple[str, Event]]:
+        # the log has what came before their ends
+        return list(self.ended(job_ids).items())
 
     def _expand(self, job_id: str, event: Event) -> list[tuple[str, Event]]:
         """Return the events of jobs that follow from an event of a job of HTCondor."""

@@ -130,6 +130,11 @@ class AccessPoint(Protocol):
     def ended(self, job_ids: Iterable[str]) -> dict[str, Event]:
         """Return the ends of jobs that have left the queue, as far as the history has them."""
 
+    def past_events(self, job_ids: Iterable[str]) -> list[tuple[str, Event]]:
+        """Return the events that `events` does not have of jobs that have left the queue, as far as
+        the history has them.
+        """
+
     @property
     def complete_until_s(self) -> float:
         """The time up to which `events` is complete; infinite if it always is."""

@@ -50,6 +50,7 @@ from ..scaling.planner.feasibility import largest
 from ..scaling.planner.planner import plan
 from ..scaling.shared_limits import QuotaShare
 from ..slurm.cluster import Cluster
+from ..slurm.ssh import Logins
 from .controller import RunController
 from .intake import Intake, clear_returned
 from .lease import LeaseKeeper
@@ -184,9 +185,9 @@ def _reached(
 
     Raises an `OsgpilotError` if none answers, or one answers and lacks a prerequisite.
     """
-    accesses, silent = [], dict[str, OsgpilotError]()
+    accesses, silent, logins = [], dict[str, OsgpilotError](), Logins()
     for site in sites:
-        access = SiteAccess(site)
+        access = SiteAccess(site, logins)
         undo.callback(access.host.close)
         accesses.append(access)
         try:

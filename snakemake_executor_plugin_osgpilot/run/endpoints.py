@@ -18,6 +18,7 @@ from ..model.identity import RunIdentity
 from ..slurm.client import SlurmClient
 from ..slurm.cluster import connect
 from ..slurm.host import Host
+from ..slurm.ssh import Logins
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Endpoints:
     """
 
     def __init__(self, owner: str) -> None:
-        self._owner = owner
+        self._owner, self._logins = owner, Logins()
         self.users: dict[tuple[str, str], str] = {}
         self.hosts: dict[SlurmHost, Host] = {}
         self.slurms: dict[SlurmHost, SlurmClient] = {}
@@ -57,7 +58,7 @@ class Endpoints:
             access_point.close()
 
     def _enter(self, where: SlurmHost) -> None:
-        host, slurm = slurm_of(where)
+        host, slurm = slurm_of(where, self._logins)
         try:
             # Slurm's commands may be installed and still not work
             slurm.folders()
@@ -84,12 +85,12 @@ def access_point_of(queue: tuple[str, str], owner: str, run: str) -> AnyAccessPo
     return RemoteAccessPoint(seat, Path(), "", Address(schedd, collector), SystemClock(), POLL_S)
 
 
-def slurm_of(where: SlurmHost) -> tuple[Host, SlurmClient]:
+def slurm_of(where: SlurmHost, logins: Logins) -> tuple[Host, SlurmClient]:
     """Return the host of Slurm's commands, and a client for the user there.
 
     The caller closes the host. Raises `OsgpilotError`.
     """
-    host = connect(where.ssh, where.cluster)
+    host = connect(where.ssh, where.cluster, logins)
     try:
         user = safe_name(host.run(["id", "-un"]).out.strip(), "user name")
     except BaseException:

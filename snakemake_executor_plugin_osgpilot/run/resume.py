@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import InputError, MissingPrerequisiteError, NeverBegunError, OsgpilotError
 from ..jobs.access_point import AccessPoint
 from ..jobs.manager import JobManager
-from ..jobs.state.recovery import Leftover, leftover, unreported
+from ..jobs.state.recovery import Leftover, leftover, settled, unreported
 from ..journal.holder import RunOwner
 from ..journal.lease import is_alive_in, lease_age_text
 from ..journal.location import Place
@@ -141,12 +141,16 @@ def recall(taken: AcquiredRun, access_point: AccessPoint, queue: JobManager) -> 
     """
     found = access_point.find()
     entries = taken.journal.entries()
+    if useless := settled(entries, found):
+        # before their outputs are fetched once more
+        access_point.remove(useless, "osgpilot: its end was recorded")
+        found = {key: job_id for key, job_id in found.items() if job_id not in useless}
     # in this order: a job that has left the queue by now is in the log
     events = access_point.events()
     if silent := unreported(entries, found, events):
         # jobs that are not in its history either are resubmitted
         with suppress(OsgpilotError):
-            events = [*events, *access_point.ended(silent).items()]
+            events = [*events, *access_point.past_events(silent)]
     what = replace(leftover(entries, found, events), past=tuple(taken.journal.past()))
     queue.restore(what, events)
     return what

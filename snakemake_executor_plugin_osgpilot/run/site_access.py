@@ -15,6 +15,7 @@ from ..pilots.batch_system import Allocation
 from ..pilots.requests import SiteRequests
 from ..slurm.client import SlurmClient
 from ..slurm.cluster import Cluster, checked, host_of
+from ..slurm.ssh import Logins
 
 Check = Callable[[Cluster], None]
 
@@ -22,8 +23,8 @@ Check = Callable[[Cluster], None]
 class SiteAccess:
     """Access to one site. Its cluster is checked once, and is None until it has answered."""
 
-    def __init__(self, site: Site) -> None:
-        self.site, self.host = site, host_of(site.slurm.ssh, site.slurm.cluster)
+    def __init__(self, site: Site, logins: Logins) -> None:
+        self.site, self.host = site, host_of(site.slurm.ssh, site.slurm.cluster, logins)
         self.cluster: Cluster | None = None
 
     def log_in(self) -> OsgpilotError | None:

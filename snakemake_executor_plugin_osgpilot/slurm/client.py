@@ -42,7 +42,9 @@ class SlurmClient:
         self._host.interrupt()
 
     def look(self) -> dict[str, Row]:
-        return parse.rows(*self._shown())
+        rows = parse.rows(*self._shown())
+        ahead_s = self._host.ahead_s
+        return {name: row.by_clock(ahead_s) for name, row in rows.items()} if ahead_s else rows
 
     def folders(self) -> list[tuple[str, str, Path]]:
         """Return id, name and working folder of each pilot of the user that has not ended."""

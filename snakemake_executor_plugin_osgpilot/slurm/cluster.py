@@ -14,7 +14,7 @@ from ..journal.run_folder import LEASE, RunFolder
 from ..pilots.parameters import SCRIPT, script
 from .client import SlurmClient
 from .host import Here, Host
-from .ssh import SshConnection
+from .ssh import Logins
 
 FOLDER = "~/.local/state/osgpilot"
 LOGS = "pilots.log"
@@ -132,21 +132,21 @@ class Cluster:
         self.host.run(["rm", "-rf", str(there)])
 
 
-def host_of(ssh: str, cluster: str = "") -> Host:
+def host_of(ssh: str, cluster: str, logins: Logins) -> Host:
     """Return the host `ssh` of the user's SSH configuration, or this one if that is empty.
 
     Slurm's commands there work on `cluster`, or on the cluster of that host if that is empty.
     """
-    return Host(SshConnection(ssh) if ssh else Here(), cluster)
+    return Host(logins.connection(ssh) if ssh else Here(), cluster)
 
 
-def connect(ssh: str, cluster: str = "") -> Host:
+def connect(ssh: str, cluster: str, logins: Logins) -> Host:
     """Return `host_of` these, connected.
 
     Prompts on the terminal if the login requires a password or a second factor. Raises an
     `OsgpilotError` with what to do, after cleaning up.
     """
-    host = host_of(ssh, cluster)
+    host = host_of(ssh, cluster, logins)
     try:
         host.log_in()
     except BaseException:

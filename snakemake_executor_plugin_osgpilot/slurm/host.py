@@ -17,6 +17,9 @@ TIMEOUT_S = 60
 SPARE_S = 10.0
 """Extra time for the connection; by then, the command has ended by itself."""
 
+CLOCKS_DIFFER_S = 10.0
+"""A clock that is further off is allowed for; less may be the time that a command took to begin."""
+
 
 class Connection(Protocol):
     """A connection to a shell."""
@@ -47,12 +50,14 @@ class Here:
 class Host:
     """Runs commands over a connection, each with a deadline, one at a time.
 
-    Those of Slurm work on `cluster`, if it is named.
+    Those of Slurm work on `cluster`, if it is named. `ahead_s` is how far the host's clock is ahead
+    of ours, 0 if they agree.
     """
 
     def __init__(self, connection: Connection, cluster: str = "") -> None:
         self._connection, self._cluster = connection, cluster
         self._ahead_s: float | None = None
+        self.ahead_s = 0.0
         self._interrupt = Interrupt()
 
     def log_in(self) -> None:
@@ -101,6 +106,9 @@ class Host:
         printed = out.partition(f"\n{mark} ")[2].partition("\n")[0]
         if printed.isascii() and printed.isdigit():
             self._ahead_s = int(printed) - began_s
+            # the same from look to look, as times that change would be news
+            if abs(self._ahead_s - self.ahead_s) > CLOCKS_DIFFER_S:
+                self.ahead_s = self._ahead_s if abs(self._ahead_s) > CLOCKS_DIFFER_S else 0.0
 
     def close(self) -> None:
         """Close the connection."""

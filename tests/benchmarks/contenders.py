@@ -30,6 +30,7 @@ from snakemake_executor_plugin_osgpilot.model.plan import Launch, Plan
 from snakemake_executor_plugin_osgpilot.pilots.manager import PilotManager
 from snakemake_executor_plugin_osgpilot.pilots.requests import SiteRequests
 from snakemake_executor_plugin_osgpilot.slurm.cluster import checked, connect
+from snakemake_executor_plugin_osgpilot.slurm.ssh import Logins
 
 PROJECT = "TestProject"
 KIND, CORES = "compute/4c", 4
@@ -204,7 +205,7 @@ def pilots(folder: Path, seat: RunIdentity, count: int) -> Iterator[None]:
     """Have `count` pilots started for the jobs of `seat`, as osgpilot starts its own."""
     site = load(folder / "site.yaml")
     run = RunFolder.create(folder / "pilots", seat.run)
-    slurm = checked(connect(site.slurm.ssh), site).client(run)
+    slurm = checked(connect(site.slurm.ssh, site.slurm.cluster, Logins()), site).client(run)
     fleet = PilotManager(slurm, SystemClock(), SiteRequests(site, seat, run))
     fleet.apply(Plan((Launch(KIND, 3600, "benchmark"),) * count))
     try:

@@ -21,8 +21,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import xrootd
 from conftest import PATIENCE_S, SITE, Workflow, tool, until
 from tls import HOST, Trusted
+from xrootd import Cache
 
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
@@ -177,41 +179,36 @@ rule contained:
 
 
 class Federation:
-    """A Pelican federation of one server, which is director and cache as well."""
+    """A Pelican federation with one cache. Its director is a stand-in, as Pelican's own program is
+    in no package index; the cache, and the origin behind it, are servers of XRootD.
+    """
 
-    def __init__(self, folder: Path, trusted: Trusted) -> None:
-        self.folder = folder
+    def __init__(self, cache: Cache, trusted: Trusted) -> None:
+        self.cache = cache
         self.asked: list[str] = []
         noted = self
 
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def __init__(self, *args: object) -> None:
-                super().__init__(*args, directory=folder)  # type: ignore[arg-type]
-
+        class Director(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                director = "/api/v1.0/director/object"
+                objects, content = "/api/v1.0/director/object", b""
                 if self.path == "/.well-known/pelican-configuration":
                     content = json.dumps({"director_endpoint": f"https://{noted.host}"}).encode()
                     self.send_response(200)
-                    self.send_header("Content-Length", str(len(content)))
-                    self.end_headers()
-                    self.wfile.write(content)
-                elif self.path.startswith(director):
+                elif self.path.startswith(objects):
                     self.send_response(307)
-                    self.send_header("Location", f"/cache{self.path.removeprefix(director)}")
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                elif self.command == "HEAD":
-                    super().do_HEAD()
+                    self.send_header("Location", cache.url + self.path.removeprefix(objects))
                 else:
-                    super().do_GET()
+                    self.send_response(404)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
 
             do_HEAD = do_GET
 
             def log_request(self, *args: object) -> None:
                 noted.asked.append(f"{self.command} {self.path}")
 
-        self._server = http.server.ThreadingHTTPServer(("", 0), Handler)
+        self._server = http.server.ThreadingHTTPServer(("", 0), Director)
         self._server.socket = trusted.context.wrap_socket(self._server.socket, server_side=True)
         self.host = f"{HOST}:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -223,9 +220,10 @@ class Federation:
 
 @pytest.fixture
 def federation(tmp_path_factory, trusted: Trusted) -> Iterator[Federation]:
-    made = Federation(tmp_path_factory.mktemp("objects"), trusted)
-    yield made
-    made.stop()
+    with xrootd.running(tmp_path_factory.mktemp("objects"), trusted) as cache:
+        made = Federation(cache, trusted)
+        yield made
+        made.stop()
 
 
 RUNS = ".snakemake/osgpilot/2*"
@@ -238,11 +236,9 @@ def test_objects_of_a_federation_go_from_its_cache_to_the_pilots_plugin(
     monkeypatch.setenv("SSL_CERT_FILE", trusted.bundle)
     monkeypatch.setenv("FEDERATION", federation.host)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "federation"))
-    objects = federation.folder / "cache/ns"
-    objects.mkdir(parents=True)
     content = os.urandom(200_000)
-    (objects / "one.bin").write_bytes(content)
-    (objects / "two.bin").write_bytes(content)
+    for name in ("one.bin", "two.bin"):
+        (federation.cache.origin / name).write_bytes(content)
     workflow.snakefile(f"""
 rule all:
     input:
@@ -268,8 +264,9 @@ rule all:
     assert process.wait(PATIENCE_S) == 0, workflow.said
     line = f"{hashlib.sha256(content).hexdigest()}  -\n"
     assert (workflow.folder / "sums.txt").read_text() == line * 2
-    for name in ("one", "two"):
-        assert federation.asked.count(f"GET /cache/ns/{name}.bin") == 1
+    for name in ("one.bin", "two.bin"):
+        assert federation.asked.count(f"GET /api/v1.0/director/object/ns/{name}") == 1
+        assert (federation.cache.kept / name).read_bytes() == content
     stats = workflow.past_jobs()[0]["TransferInputStats"]
     assert stats["PELICANSizeBytesTotal"] == stats["OSDFSizeBytesTotal"] == len(content)
     assert stats["CedarSizeBytesTotal"] < len(content)

@@ -23,7 +23,7 @@ from conftest import (
 )
 from test_bundles import BLOCKED
 from test_bundles import JOBS as SHORT_JOBS
-from test_resume import COUNTED, JOBS, executions
+from test_resume import COUNTED, JOBS, executions, run_folder
 from test_resume import options as resuming
 from test_trouble import WATCHFUL, errors
 
@@ -331,6 +331,40 @@ def test_bundles_end_while_snakemake_is_dead_and_are_fetched(remote, shared):
     for n in range(SHORT_JOBS):
         assert (remote.folder / "out" / str(n)).read_text() == f"{n}\n"
     assert nothing_left()
+    assert not jobs_there()
+
+
+MANY = """
+rule all:
+    input: expand("out/{{n}}", n=range({jobs}))
+rule one:
+    output: "out/{{n}}"
+    shell: "echo {{wildcards.n}} >> {place}/ran; sleep 0.5; echo {{wildcards.n}} > {{output}}"
+"""
+MANY_JOBS = 60
+
+
+def test_jobs_that_ended_just_before_a_kill_are_recorded_and_run_once(remote, shared):
+    """Alone or in a bundle of which others are recorded, in the queue or removed from it."""
+    remote.snakefile(MANY.format(place=shared, jobs=MANY_JOBS))
+
+    def made() -> int:
+        return len(list(remote.folder.glob("out/*")))
+
+    for _ in range(3):
+        before, process = made(), remote.start(*resuming(shared))
+        until(lambda before=before: made() > before, "outputs")
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert made() < MANY_JOBS
+    assert remote.run(*resuming(shared)) == 0, remote.said
+    ran = Counter((shared / "ran").read_text().split())
+    assert len(ran) == MANY_JOBS
+    assert set(ran.values()) == {1}, ran
+    assert "outputs cannot be fetched" not in remote.said
+    recorded = json.loads((run_folder(remote) / "record.json").read_text())["rules"]["one"]
+    assert (recorded["jobs"], recorded["done"]) == (MANY_JOBS, MANY_JOBS)
+    assert recorded["core_h"] * 3600 > MANY_JOBS * 0.4
     assert not jobs_there()
 
 

@@ -70,11 +70,20 @@ TAKE_CODE = """#!/bin/sh
 [ "$(tr -d '\\0')" = "$(cat /run/second-sshd.code)" ] && rm /run/second-sshd.code
 """
 THROUGH_ANOTHER = """
-Host cluster
+Host cluster again
     HostName login
     Port 2222
     HostKeyAlias login
     ProxyJump login
+"""
+COMPUTE = {"name": "compute", "cores": 4, "memory_mb": 3900, "walltime_max_min": 60}
+AT_BOTH = """
+rule all:
+    input: "One", "Two"
+rule one:
+    output: "{site}"
+    resources: osgpilot_partition=lambda wildcards: f"{wildcards.site}:compute"
+    shell: "hostname > {output}; sleep {config[sleep_s]}"
 """
 SHORT = """
 rule all:
@@ -99,9 +108,9 @@ def ap(pool: Pool) -> Iterator[Pool]:
 
 
 @contextmanager
-def started(pool: Pool) -> Iterator["subprocess.Popen[bytes]"]:
+def started(pool: Pool, *argv: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run the workflow; its output goes to the file `said` there."""
-    line = f"{' '.join(SNAKEMAKE)} > said 2>&1"
+    line = f"{' '.join(argv or SNAKEMAKE)} > said 2>&1"
     with subprocess.Popen(pool.argv("sh", "-c", line, host="ap", folder=HERE)) as workflow:
         try:
             yield workflow
@@ -120,7 +129,8 @@ def in_run(pool: Pool, name: str) -> str:
 
 def nothing_left(pool: Pool) -> bool:
     queued = pool.say("squeue", "--noheader", "--me")
-    folders = pool.say("find", "/home/alice/.local/state/osgpilot", "-mindepth", "1")
+    # it may have no runs yet
+    folders = pool.run("find", "/home/alice/.local/state/osgpilot", "-mindepth", "1").stdout
     masters = pool.run("pgrep", "-u", "alice", "-x", "ssh", host="ap").stdout
     sockets = pool.say("find", "/tmp", "-maxdepth", "1", "-name", "osgpilot-*", host="ap")
     return not (queued or folders or masters or sockets)
@@ -213,6 +223,12 @@ def test_who_has_to_be_asked_is_asked_once_before_anything_is_submitted(ap: Pool
     until(lambda: nothing_left(ap), 90, "an empty cluster")
 
 
+def new_code(pool: Pool) -> None:
+    """Have the second sshd take the code for one login."""
+    put_code = "printf 'correct horse' > /run/second-sshd.code"
+    pool.say("sh", "-c", put_code, user="root")
+
+
 @pytest.fixture
 def second_sshd(pool: Pool) -> Iterator[None]:
     """An sshd on the cluster that takes a key and a code, and is reached through the first one."""
@@ -245,4 +261,48 @@ def test_a_code_and_a_jump_host_are_ssh_s_business_and_the_code_is_asked_for_onc
     assert "log in from another one" not in done.stdout
     assert ap.say("cat", f"{HERE}/out", host="ap")
     assert ap.run("test", "-e", "/run/second-sshd.code").returncode == 1, "the code was used"
+    until(lambda: nothing_left(ap), 90, "an empty cluster")
+
+
+def test_sites_on_one_host_share_a_login_and_cleanup_finds_the_folder_of_each(
+    ap: Pool, second_sshd: None
+):
+    put(ap, f"{HERE}/Snakefile", AT_BOTH)
+    put(ap, f"{HERE}/prompted.py", PROMPTED)
+    for name, alias in (("One", "cluster"), ("Two", "again")):
+        slurm = {"ssh": alias, "folder": f"~/pilots-{name}"}
+        content = {**SITE, "resource": name, "slurm": slurm, "pilot": {"idle_min": 1}}
+        content["partitions"] = [COMPUTE]
+        put(ap, f"{HERE}/{name}.yaml", yaml.safe_dump(content))
+    files = ["One.yaml,Two.yaml" if word == "site.yaml" else word for word in SNAKEMAKE]
+    prompted = ("python", "prompted.py")
+    done = ap.run(*prompted, *files, "--config", "sleep_s=0", host="ap", folder=HERE)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("Password:") == 1
+    assert "is left alone" not in done.stdout
+    folders = ("find", "/home/alice/pilots-One", "/home/alice/pilots-Two", "-mindepth", "1")
+    assert not ap.say(*folders, "-maxdepth", "1")
+    until(lambda: nothing_left(ap), 90, "an empty cluster")
+    command = [*prompted, *files, "--forceall", "--config", "sleep_s=600"]
+    new_code(ap)
+    with started(ap, *command) as workflow:
+        until(lambda: ap.say(*folders, "-name", "lease").count("\n") == 1, 90, "both folders")
+        kill = (
+            "pkill",
+            "-KILL",
+            "-u",
+            "alice",
+            "-f",
+            "--",
+            "--executor osgpilot|ssh: /tmp/osgpilot",
+        )
+        ap.say(*kill, host="ap")
+        workflow.wait()
+    new_code(ap)
+    done = ap.run(*prompted, "osgpilot", "cleanup", "--yes", host="ap", folder=HERE)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("Password:") == 1
+    assert not ap.say(*folders, "-maxdepth", "1")
+    ap.say("rm", "-r", "/home/alice/pilots-One", "/home/alice/pilots-Two")
+    ap.say("sh", "-c", "rm -rf /tmp/osgpilot-*", host="ap")
     until(lambda: nothing_left(ap), 90, "an empty cluster")

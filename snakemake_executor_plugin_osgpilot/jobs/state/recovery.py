@@ -14,7 +14,7 @@ from .avoidance import Place
 from .bundles import interrupts
 from .events import Event, EventKind
 from .job import Job, JobState
-from .job_ids import is_bundled
+from .job_ids import htcondor_id, is_bundled
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,15 @@ def unreported(
     return sorted({job_id for job_id in known if job_id and job_id not in ends})
 
 
+def settled(entries: Iterable[Entry], found: Mapping[str, str]) -> list[str]:
+    """Return the ids of jobs in the queue whose end was recorded, and that of no other job in the
+    same bundle is awaited.
+    """
+    keys = {entry.key for entry in entries}
+    awaited = {htcondor_id(job_id) for key, job_id in found.items() if key in keys}
+    return [job_id for job_id in found.values() if htcondor_id(job_id) not in awaited]
+
+
 def leftover(
     entries: Iterable[Entry], found: Mapping[str, str], events: Iterable[tuple[str, Event]]
 ) -> Leftover:
@@ -156,8 +165,14 @@ def leftover(
             gone[entry.identity] = APART if end is EventKind.APART else REMOVED
         else:
             gone[entry.identity] = UNREPORTED if job_id else NOT_SUBMITTED
-    used = {entry.key for entry in kept.values()}
-    orphans = tuple(job_id for key, job_id in found.items() if key not in used)
+    # a bundle is removed as a whole
+    used = {htcondor_id(entry.job_id) for entry in kept.values()}
+    keys = {entry.key for entry in kept.values()}
+    orphans = tuple(
+        job_id
+        for key, job_id in found.items()
+        if key not in keys and htcondor_id(job_id) not in used
+    )
     return Leftover(kept, orphans, gone={who: why for who, why in gone.items() if who not in kept})
 
 

@@ -68,6 +68,13 @@ class Row:
     folder: str = ""
     cores: int = 0
 
+    def by_clock(self, ahead_s: float) -> Row:
+        """Return it with times by our clock, of which that of Slurm is ahead."""
+        began_s, ends_s = (
+            None if at_s is None else at_s - ahead_s for at_s in (self.started_s, self.ends_s)
+        )
+        return replace(self, started_s=began_s, ends_s=ends_s)
+
 
 @dataclass(frozen=True)
 class PilotObservations:

@@ -196,6 +196,7 @@ ASK: dict[str, Callable[[Any], object]] = {
     "keep_apart": lambda ap: ap.keep_apart(apart=True),
     "held": lambda ap: ap.held(),
     "ended": lambda ap: ap.ended(ALL),
+    "past_events": lambda ap: ap.past_events(ALL),
     "folders_of_jobs": lambda ap: ap.folders_of_jobs(),
 }
 """Requests that concern jobs."""

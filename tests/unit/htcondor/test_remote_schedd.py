@@ -9,6 +9,7 @@ from doubles import SEAT, HandClock
 
 from snakemake_executor_plugin_osgpilot.errors import MissingPrerequisiteError, OutcomeUnknownError
 from snakemake_executor_plugin_osgpilot.htcondor import remote_schedd as remote
+from snakemake_executor_plugin_osgpilot.htcondor.bundle_folder import STATUS
 from snakemake_executor_plugin_osgpilot.htcondor.job_ad import NODE, PILOT, job_snapshot
 from snakemake_executor_plugin_osgpilot.htcondor.polling import Status
 from snakemake_executor_plugin_osgpilot.htcondor.remote_schedd import Address, RemoteAccessPoint
@@ -155,6 +156,33 @@ def test_results_that_were_taken_just_before_a_session_died_are_fetched_again(
     worker.on_retrieve = lambda: comes_back(tmp_path)
     kinds = dict(new_events(bundled, clock))
     assert kinds["1.0/0"] is EventKind.TERMINATED
+
+
+CLEARED = {
+    **DONE, "JobStatus": 3, "EnteredCurrentStatus": 1060, "CompletionDate": 1050,
+    "RemoveReason": "osgpilot: its outputs were fetched (by user alice)",
+}  # fmt: skip
+
+
+def test_jobs_that_a_session_fetched_before_it_died_have_all_their_events(clock, worker, tmp_path):
+    (tmp_path / "jobs/a1").mkdir(parents=True)
+    (tmp_path / "jobs/a1" / STATUS).write_text("3 0 1 5\n")
+    worker.past = {
+        "1.0": {**CLEARED, "OSGPilotJobKey": "r1/a1+b1+"},
+        "1.1": {**CLEARED, "OSGPilotJobKey": "r1/c1"},
+        "1.2": {**CLEARED, "OSGPilotJobKey": "r1/d1", "RemoveReason": "by bob"},
+    }
+    later = RemoteAccessPoint(SEAT, tmp_path, "cm", Address("ap", "cm"), clock, poll_s=60)
+    later._worker = worker
+    wanted = ("1.0/0", "1.1", "1.2")
+    found = later.past_events(wanted)
+    by_job = {i: [event for own, event in found if own == i] for i in wanted}
+    kinds = {i: [event.kind for event in events] for i, events in by_job.items()}
+    before = [EventKind.SUBMIT, EventKind.EXECUTE]
+    assert kinds["1.0/0"] == kinds["1.1"] == [*before, EventKind.TERMINATED]
+    assert kinds["1.2"] == [*before, EventKind.ABORTED]
+    assert by_job["1.0/0"][-1].exit_status == 3
+    assert by_job["1.1"][-1].at_s == 1050, "the end of its command, not that of its ad"
 
 
 def test_a_run_folder_that_cannot_be_written_leaves_the_end_of_a_bundle_to_the_fetch(

@@ -154,7 +154,8 @@ def test_jobs_are_restored_only_if_access_point_answers(tmp_path):
     there.unread = [("5.0", Event(EventKind.EXECUTE, 3.0, pilot="p1"))]
     queue = JobManager(there, Shape(4, 4000))
     left = recall(taken, there, queue)
-    assert (left.entries["who"].job_id, left.orphans) == ("5.0", ("6.0",))
+    assert (left.entries["who"].job_id, left.orphans) == ("5.0", ())
+    assert there.removed == ["6.0"], "its end was recorded"
     assert queue.busy_pilots() == {"p1"}
     taken.journal.close()
 

@@ -26,8 +26,8 @@ from snakemake_executor_plugin_osgpilot.run import assembly
 from snakemake_executor_plugin_osgpilot.run.assembly import preflight
 from snakemake_executor_plugin_osgpilot.run.resume import take
 from snakemake_executor_plugin_osgpilot.run.site_access import RunAtSite, SiteAccess
-from snakemake_executor_plugin_osgpilot.slurm import cluster
 from snakemake_executor_plugin_osgpilot.slurm.host import Here
+from snakemake_executor_plugin_osgpilot.slurm.ssh import Logins
 
 RUN = "20260102-030405-abcdef"
 REFUSED = "connect to host b port 22: Connection refused"
@@ -65,7 +65,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cluster, "SshConnection", FarConnection)
+    monkeypatch.setattr(Logins, "connection", lambda self, host: FarConnection(host))
     monkeypatch.setattr(FarConnection, "down", set())
     monkeypatch.setattr(FarConnection, "broken", set())
     monkeypatch.setattr(assembly, "check_token", lambda *about: None)
@@ -145,7 +145,7 @@ class World:
     def __init__(self, home):
         self.clock, self.checked, numbers = HandClock(), [], PilotNumbers()
         self.run = RunFolder.create(home, RUN)
-        self.accesses = {name: SiteAccess(far(home, name)) for name in "ab"}
+        self.accesses = {name: SiteAccess(far(home, name), Logins()) for name in "ab"}
         managers = {}
         for name, access in self.accesses.items():
             there = RunAtSite(access, replace(SEAT, run=RUN), self.run, self.check)

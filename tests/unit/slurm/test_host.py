@@ -107,14 +107,28 @@ def test_a_command_that_arrives_late_is_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+class ClockAhead(Here):
+    by_s = 0
+
+    def shell(self):
+        tools = f"date() {{ echo $(( $(command date +%s) + {self.by_s} )); }}"
+        return ["sh", "-c", f'{tools}\neval "$(cat)"']
+
+
+def test_a_clock_that_is_off_is_known_and_steady():
+    host, seen = Host(there := ClockAhead()), []
+    for there.by_s in (1, 600, 604, -600, 0):
+        try:
+            host.run(["true"])
+        except OutcomeUnknownError:
+            host.run(["true"])
+        seen.append(host.ahead_s)
+    assert seen[0] == seen[-1] == 0.0, "what may be the time that a command took to begin"
+    assert seen[1] == seen[2] == pytest.approx(600, abs=5)
+    assert seen[3] == pytest.approx(-600, abs=5)
+
+
 def test_changed_remote_clock_is_detected(monkeypatch):
-    class ClockAhead(Here):
-        by_s = 0
-
-        def shell(self):
-            tools = f"date() {{ echo $(( $(command date +%s) + {self.by_s} )); }}"
-            return ["sh", "-c", f'{tools}\neval "$(cat)"']
-
     host = Host(there := ClockAhead())
     host.run(["true"])
     there.by_s = 10_000

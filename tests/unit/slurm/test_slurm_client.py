@@ -104,6 +104,19 @@ def world(tmp_path, monkeypatch):
     return World(tmp_path)
 
 
+@pytest.mark.parametrize("ahead_s", [600, -600, 0])
+def test_times_of_slurm_are_by_our_clock(world, ahead_s):
+    began_s, ends_s = 1_800_000_000, 1_800_003_600
+    world.show(
+        job(7, PILOT, S=began_s + ahead_s, e=ends_s + ahead_s), job(8, "osgpilot-r1-2", "PENDING")
+    )
+    world.client._host.ahead_s = ahead_s
+    world.client._host._learn_time = lambda *answer: None
+    rows = world.client.look()
+    assert (rows[PILOT].started_s, rows[PILOT].ends_s) == (began_s, ends_s)
+    assert rows["osgpilot-r1-2"].started_s is None
+
+
 FOREIGN = {
     "a name with a line break": job(9, "two\nlines"),
     "a name with a separator": job(9, "a\x1fb|c,d"),

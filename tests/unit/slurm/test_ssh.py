@@ -18,6 +18,7 @@ for each; do
     case $each in ControlPath=*) master=${{each#*=}} ;; */log) log=$each ;; esac
 done
 case "$*" in
+    "-G "*) cat {folder}/options-"$3" ;;
     *"-O check"*) [ -e "$master" ] ;;
     *"-O exit"*) rm -f "$master" ;;
     *BatchMode=yes*" -N "*)
@@ -66,19 +67,64 @@ def network(tmp_path, monkeypatch):
 
 @pytest.fixture
 def connection(network):
-    connection = ssh.SshConnection("login")
+    connection = ssh.Logins().connection("login")
     yield connection
     connection.close()
 
 
 def lose_master(connection):
-    connection._socket.unlink()
+    connection._login._socket.unlink()
 
 
 def test_one_login_serves_all_commands(network, connection):
     connection.log_in()
     host = Host(connection)
     assert [host.run(["echo", word]).out for word in "ab"] == ["a\n", "b\n"]
+    assert len(network.calls("-N")) == 1
+
+
+OPTIONS = "host {name}\nuser {user}\nhostname login.example\nport 22\nsetenv CLUSTER={name}\n"
+
+
+@pytest.fixture
+def named(network):
+    """Have `ssh -G` know two names of one account on a host, and one of another account there."""
+    for name, user in (("first", "alice"), ("second", "alice"), ("third", "bob")):
+        text = OPTIONS.format(name=name, user=user)
+        (network.folder / f"options-{name}").write_text(text)
+    logins = ssh.Logins()
+    connections = {name: logins.connection(name) for name in ("first", "second", "third")}
+    yield connections
+    for each in connections.values():
+        each.close()
+
+
+def test_names_of_one_account_on_a_host_share_a_login(network, named):
+    for connection in named.values():
+        connection.log_in()
+        assert Host(connection).run(["echo", "there"]).out == "there\n"
+    assert [call.split()[-1] for call in network.calls("-N")] == ["first", "third"]
+    # what the user's configuration says of a name holds for its commands
+    ran = [call for call in network.calls("-T") if call.endswith("-- second exec sh")]
+    assert len(ran) == 1
+
+
+def test_a_login_ends_with_the_last_connection_that_uses_it(network, named):
+    named["first"].log_in()
+    folder = named["first"]._login._socket.parent
+    for _ in range(2):
+        named["first"].close()
+    assert Host(named["second"]).run(["echo", "still"]).out == "still\n"
+    assert len(network.calls("-N")) == 1
+    named["second"].close()
+    assert not folder.exists()
+
+
+def test_a_login_that_was_denied_is_not_tried_for_another_name_of_the_host(network, named):
+    network.denies(DENIED)
+    for name in ("first", "second"):
+        with pytest.raises(MissingPrerequisiteError, match="Permission denied"):
+            named[name].log_in()
     assert len(network.calls("-N")) == 1
 
 
@@ -97,10 +143,10 @@ def test_a_command_never_connects_by_itself_nor_asks(network, connection):
 
 
 def test_the_socket_is_in_a_folder_of_our_own_with_a_short_path(network, connection):
-    folder = connection._socket.parent
+    folder = connection._login._socket.parent
     assert folder.stat().st_mode & 0o777 == 0o700
     # ssh binds it under a longer name first: 17 characters more
-    assert len(str(connection._socket)) + 17 < 108
+    assert len(str(connection._login._socket)) + 17 < 108
     connection.close()
     assert not folder.exists()
     assert network.calls("-O")
@@ -108,12 +154,12 @@ def test_the_socket_is_in_a_folder_of_our_own_with_a_short_path(network, connect
 
 def test_foreign_folder_at_our_path_is_not_used(connection, tmp_path):
     connection.log_in()
-    gone, theirs = connection._socket.parent, tmp_path / "theirs"
+    gone, theirs = connection._login._socket.parent, tmp_path / "theirs"
     gone.rename(theirs)
     gone.symlink_to(theirs)
     try:
         assert Host(connection).run(["echo", "safe"]).out == "safe\n"
-        assert connection._socket.parent not in (gone, theirs)
+        assert connection._login._socket.parent not in (gone, theirs)
     finally:
         gone.unlink()
 
@@ -149,7 +195,7 @@ def test_after_a_denied_login_only_the_user_logs_in_again(network, connection):
         ):
             host.run(["true"])
     assert len(network.calls("-N")) == 2
-    connection._socket.touch()
+    connection._login._socket.touch()
     assert host.run(["echo", "back"]).out == "back\n"
 
 
@@ -172,10 +218,10 @@ def test_a_login_that_is_denied_at_the_start_is_not_repeated_soon(network, conne
     network.denies(DENIED)
     with pytest.raises(MissingPrerequisiteError):
         connection.log_in()
-    with pytest.raises(NotSentError, match=f"ControlPath={connection._socket}"):
+    with pytest.raises(NotSentError, match=f"ControlPath={connection._login._socket}"):
         Host(connection).run(["true"])
     assert len(network.calls("-N")) == 1
-    connection._socket.touch()
+    connection._login._socket.touch()
     assert Host(connection).run(["true"]).status == 0
 
 
@@ -217,7 +263,7 @@ def test_a_host_key_is_nothing_to_ask_the_user_about(network, connection, monkey
 
 def test_without_ssh_the_line_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    connection = ssh.SshConnection("login")
+    connection = ssh.Logins().connection("login")
     with pytest.raises(MissingPrerequisiteError, match="`ssh` could not be started"):
         connection.log_in()
     connection.close()

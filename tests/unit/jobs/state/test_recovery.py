@@ -17,6 +17,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.recovery import (
     Submit,
     decide,
     leftover,
+    settled,
 )
 from snakemake_executor_plugin_osgpilot.journal.holder import LEASE_S, RunOwner, is_alive
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
@@ -84,6 +85,15 @@ def test_job_kept_under_another_key_is_not_gone():
 
 def test_unused_jobs_in_the_queue_are_orphans():
     assert leftover([ENTRY], {"1": "5.0", "2": "5.1"}, []).orphans == ("5.1",)
+
+
+def test_a_bundle_with_a_job_that_is_awaited_is_no_orphan():
+    awaited = replace(ENTRY, key="2", job_id="5.0/1")
+    found = {"1": "5.0/0", "2": "5.0/1", "3": "5.1/0", "4": "5.1/1", "5": "6.0"}
+    assert settled([awaited], found) == ["5.1/0", "5.1/1", "6.0"]
+    left = leftover([awaited], {key: found[key] for key in "12"}, [])
+    assert left.orphans == ()
+    assert [entry.key for entry in left.entries.values()] == ["2"]
 
 
 def test_later_of_two_entries_is_kept_the_other_is_orphaned():
