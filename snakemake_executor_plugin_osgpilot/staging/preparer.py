@@ -27,7 +27,7 @@ from .job_archive import JobArchive, pack
 from .module_sources import module_files, own_folders
 from .output_cache import why_not_cached
 from .outside_folders import OutsideFolders
-from .path_rewriting import rewriter_of
+from .path_rewriting import Disk, rewriter_of
 from .payload import Payload, check_places, label, members, needed_from_outside, tops
 from .places import source_of
 from .plain_jobs import REMEMBERED_MAX, PlainJobs, plain
@@ -90,6 +90,8 @@ class Preparer:
     """Returns an image with the Python environment of this process; makes it if need be."""
     software: Software = field(default_factory=lambda: Software(lambda text: None, making=False))
     sharing: Sharing = field(default_factory=Sharing)
+    disk: Disk = field(default_factory=Disk)
+    """Have it forget what it saw before the next jobs are drafted: others have ended meanwhile."""
     _warned: set[str] = field(default_factory=set)
     _classes: dict[str, JobClass] = field(default_factory=dict)
     _plain: dict[Hashable, PlainJobs] = field(default_factory=dict)
@@ -253,7 +255,7 @@ class Preparer:
             variables = self._variables(image, in_python=self._is_packed(image))
             if len(self._plain) >= REMEMBERED_MAX:
                 self._plain.clear()
-            paths = rewriter_of(job, self.traffic)
+            paths = rewriter_of(job, self.traffic, self.disk)
             self._plain[key] = PlainJobs(image, variables, self.traffic, self.requests, paths)
         return self._plain[key]
 
