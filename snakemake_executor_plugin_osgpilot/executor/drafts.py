@@ -61,6 +61,11 @@ class JobDrafter:
         builder_image = self._workflow.executor_settings.conda_image or ""
         return Software(logger.info, True, builder_image, self.builds.make)
 
+    def look_again(self) -> None:
+        """Have drafts see what is on the disk now: call it before each batch."""
+        if self._preparer:
+            self._preparer.disk.forget()
+
     def count_users(self) -> None:
         """Count the jobs that have each input, if there are other jobs than at the last time."""
         dag = self._workflow.dag

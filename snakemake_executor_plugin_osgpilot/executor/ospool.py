@@ -117,6 +117,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
     def _hand_over(self, jobs: list[AnyJob]) -> None:
         ready: list[HandedOverJob] = []
+        self._drafter.look_again()
         for job in jobs:
             outputs = outputs_of(job)
             if self._in_flight.is_again(outputs, job):

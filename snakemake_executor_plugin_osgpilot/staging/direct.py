@@ -140,7 +140,7 @@ def build(
     bodies_there = [part for part in parts if has_body(part.rule)]
     return Payload(
         scripts=() if schedule else texts[0],
-        interpreter="bash" if schedule else _shell(parts[0]),
+        interpreter="bash" if schedule else shell_of(parts[0]),
         inputs=ordered((*traffic.inputs(used), *(path for each in every for path in each.files))),
         outputs=tuple(path for path in back if path not in inner),
         logs=traffic.outputs(file for part in parts for file in part.log),
@@ -190,7 +190,7 @@ def _steps(
     return tuple(
         Step(
             label=f"rule {part.rule.name}{_wildcards(part)}",
-            interpreter=_shell(part),
+            interpreter=shell_of(part),
             scripts=texts,
             crew=crew,
             after=after,
@@ -247,17 +247,11 @@ def _scripts(job: SingleJob, number: int, run: _Run) -> tuple[ScriptLines, ...]:
 
 def _script(job: SingleJob, number: int, repeat: int | None, run: _Run) -> ScriptLines:
     """Return the shell text of one job: what prepares it, and its command."""
-    resources = _resources(job)
-    if any("<TBD>" in str(value) for value in params_of(job)):
-        settle_params(job, resources)
-    variables = {
-        **run.environment,
-        **dict.fromkeys(TMPDIR_VARIABLES, resources.get("tmpdir", TMPDIR)),
-    }
-    places = _shared_places(job, run.traffic, resources)
+    resources = resources_there(job)
+    settle(job, resources)
+    before = prologue(job, run.environment, run.traffic, resources)
     if has_body(job.rule):
-        return ScriptLines(f"{exports(variables)}{places}", *run.bodies(job, resources, run.paths))
-    variables |= dict.fromkeys(THREAD_VARIABLES, str(int(job.threads)))
+        return ScriptLines(before, *run.bodies(job, resources, run.paths))
     if has_script(job.rule):
         lines = script_lines(job, resources, run.paths, run.image, number=number, repeat=repeat)
     elif is_cwl(job.rule):
@@ -265,9 +259,9 @@ def _script(job: SingleJob, number: int, repeat: int | None, run: _Run) -> Scrip
     elif is_template(job.rule):
         lines = ScriptLines("", template_lines(job))
     else:
-        lines = ScriptLines("", *run.paths.rewritten(_command(job, resources, repeat)))
-    before = f"{exports(variables)}{places}{lines.write}"
-    whole = with_shell_affixes(lines.command, _shell(job))
+        lines = ScriptLines("", *run.paths.rewritten(command_of(job, resources, repeat)))
+    before = f"{before}{lines.write}"
+    whole = with_shell_affixes(lines.command, shell_of(job))
     if modules := _modules(job):
         before += find_module(job.rule.name)
         whole = modules.shellcmd(whole)
@@ -276,7 +270,24 @@ def _script(job: SingleJob, number: int, repeat: int | None, run: _Run) -> Scrip
     return replace(lines, write=before, command=f"{whole}\n")
 
 
-def _command(job: SingleJob, resources: Any, repeat: int | None = None) -> str:
+def settle(job: SingleJob, resources: Any) -> None:
+    """Have the params of a job evaluated that depend on the `tmpdir` of the execution point."""
+    if any("<TBD>" in str(value) for value in params_of(job)):
+        settle_params(job, resources)
+
+
+def prologue(
+    job: SingleJob, environment: Mapping[str, str], traffic: TransferPolicy, resources: Any
+) -> str:
+    """Return the shell lines before all else in the script of a job: variables, shared folders."""
+    tmpdir = resources.get("tmpdir", TMPDIR)
+    variables = {**environment, **dict.fromkeys(TMPDIR_VARIABLES, tmpdir)}
+    if not has_body(job.rule):
+        variables |= dict.fromkeys(THREAD_VARIABLES, str(int(job.threads)))
+    return f"{exports(variables)}{_shared_places(job, traffic, resources)}"
+
+
+def command_of(job: SingleJob, resources: Any, repeat: int | None = None) -> str:
     """Return the rule's shell command as it runs locally. Raises `InputError` for a mistake."""
     try:
         return shell_command(job, resources, repeat)
@@ -295,7 +306,7 @@ def _modules(job: SingleJob) -> Any:
     return job.env_modules if "env-modules" in map(str, methods) else None
 
 
-def _resources(job: SingleJob) -> Any:
+def resources_there(job: SingleJob) -> Any:
     """Return the job's resources with the `tmpdir` of the execution point, sorted by name.
 
     Snakemake has them in another order in every process, and a resumed run compares jobs.
@@ -342,7 +353,8 @@ def _shared_places(job: SingleJob, traffic: TransferPolicy, resources: Any) -> s
     return "".join(lines)
 
 
-def _shell(job: SingleJob) -> str:
+def shell_of(job: SingleJob) -> str:
+    """Return the name of the program that runs a job's shell command."""
     # its path on the execution point may differ
     return os.path.basename(job.resources.get("shell_exec") or shell.get_executable() or "sh")  # noqa: PTH119
 

@@ -83,8 +83,9 @@ class JobArchive:
         entry.mkdir(private.FOLDER_MODE)
         for name, source in self.linked.items():
             link(source, entry / name)
-        shared_inputs.keep(self.shared, job_folder.parent / SHARED_FOLDER)
-        shared_inputs.write_list(self.shared, job_folder / shared_inputs.LIST)
+        if self.shared:
+            shared_inputs.keep(self.shared, job_folder.parent / SHARED_FOLDER)
+            shared_inputs.write_list(self.shared, job_folder / shared_inputs.LIST)
         table = [text for each in self.shared for text in (each.name, each.path, f"{each.mode:o}")]
         _write_private(entry / JOB_FILE, _wrapper() + _terminated(_counted([table])) + self.records)
 
@@ -100,8 +101,8 @@ def pack(
     Raises `InputError` if an input is missing.
     """
     travelling = {path: source_of(path, workdir) for path in payload.inputs}
-    archive = run_folder / (WITH_SNAKEFILES if payload.with_snakefiles else WITHOUT_SNAKEFILES)
-    archives = {SOURCES: archive} if os.path.exists(archive) else {}  # noqa: PTH110
+    archive = _sources(run_folder, with_snakefiles=payload.with_snakefiles)
+    archives = {SOURCES: archive} if _exists(archive) else {}
     if payload.modules is not None:
         archives[MODULES] = archive_path(run_folder, payload.modules)
     travelling |= archives
@@ -117,6 +118,17 @@ def pack(
     if packed is not None:
         return JobArchive(records, {})
     return JobArchive(records, travelling, shared)
+
+
+@cache
+def _sources(run_folder: Path, *, with_snakefiles: bool) -> Path:
+    return run_folder / (WITH_SNAKEFILES if with_snakefiles else WITHOUT_SNAKEFILES)
+
+
+@cache
+def _exists(archive: Path) -> bool:
+    """Return True if there is an archive of sources: it is made before the first job, if at all."""
+    return archive.exists()
 
 
 def _write_private(path: Path, content: bytes) -> None:

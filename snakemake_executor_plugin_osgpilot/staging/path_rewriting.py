@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,32 @@ BESIDE_MAX = 500
 _SUFFIXES = (".py", ".sh", ".bash", ".R", ".r", ".pl", ".jl", ".rb", ".awk", ".lua", ".js", ".cwl")
 
 
+class Disk:
+    """What is on the disk, looked up once until `forget` is called: jobs of a rule name the same
+    programs, and on a file system of the network each look takes a while.
+    """
+
+    is_file: Callable[[str], bool]
+    is_there: Callable[[str], bool]
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Look again from now on."""
+        self.is_file = cache(os.path.isfile)
+        self.is_there = cache(os.path.lexists)
+        self._small_files: dict[str, tuple[list[str], Iterator[str]]] = {}
+
+    def small_files(self, folder: str) -> Iterator[str]:
+        """Yield the small files in a folder that are not hidden."""
+        found, others = self._small_files.setdefault(folder, ([], _small_files(folder)))
+        yield from found
+        for path in others:
+            found.append(path)
+            yield path
+
+
 @dataclass(frozen=True)
 class PathRewriter:
     """Marks paths in the scripts of one job.
@@ -59,6 +86,7 @@ class PathRewriter:
     sources: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     known: frozenset[str] = frozenset()
+    disk: Disk = field(default_factory=Disk, compare=False)
 
     def rewritten(self, text: str) -> tuple[str, tuple[str, ...]]:
         """Return `text` with its paths marked, and the files that it names.
@@ -110,7 +138,9 @@ class PathRewriter:
         return tuple(
             path
             for path in dict.fromkeys(found)
-            if not is_of_system(path) and not is_below(path, self.shared) and os.path.lexists(path)
+            if not is_of_system(path)
+            and not is_below(path, self.shared)
+            and self.disk.is_there(path)
         )[:20]
 
     @property
@@ -123,7 +153,7 @@ class PathRewriter:
             path = absolute_of(name, self.workdir)
             if path in self.known or not self._is_source(path):
                 continue
-            if os.path.isfile(path):  # noqa: PTH113 - a Path may raise
+            if self.disk.is_file(path):
                 yield name if ".." in name.split("/") else path
                 yield from self._beside(path)
 
@@ -136,18 +166,22 @@ class PathRewriter:
         folder = os.path.dirname(path)  # noqa: PTH120
         if not path.endswith(_SUFFIXES) or lies_in(str(self.workdir), folder):
             return []
-        found = []
-        for place, folders, names in os.walk(folder):
-            folders[:] = sorted(n for n in folders if not n.startswith((".", "__pycache__")))
-            paths = (f"{place}/{name}" for name in sorted(names) if not name.startswith("."))
-            found += [each for each in paths if each not in self.known and _is_small(each)]
-            if len(found) > BESIDE_MAX:
-                return []
-        return found
+        others = (each for each in self.disk.small_files(folder) if each not in self.known)
+        found = list(islice(others, BESIDE_MAX + 1))
+        return found if len(found) <= BESIDE_MAX else []
 
 
-def rewriter_of(job: AnyJob, traffic: TransferPolicy) -> PathRewriter:
-    """Return the rewriter for the scripts of a job of the workflow that runs in this folder."""
+def _small_files(folder: str) -> Iterator[str]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(n for n in folders if not n.startswith((".", "__pycache__")))
+        paths = (f"{place}/{name}" for name in sorted(names) if not name.startswith("."))
+        yield from filter(_is_small, paths)
+
+
+def rewriter_of(job: AnyJob, traffic: TransferPolicy, disk: Disk | None = None) -> PathRewriter:
+    """Return the rewriter for the scripts of a job of the workflow that runs in this folder; it
+    looks at the disk through `disk`.
+    """
     workdir, workflow = working_folder(), members(job)[0].rule.workflow
     copies = str(workflow.sourcecache.runtime_cache_path)
     parts = members(job)
@@ -170,6 +204,7 @@ def rewriter_of(job: AnyJob, traffic: TransferPolicy) -> PathRewriter:
         () if is_led else (str(workdir), *sorted(snakefiles)),
         traffic.shared_prefixes,
         frozenset(known),
+        disk or Disk(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,9 +27,10 @@ from .job_archive import JobArchive, pack
 from .module_sources import module_files, own_folders
 from .output_cache import why_not_cached
 from .outside_folders import OutsideFolders
-from .path_rewriting import rewriter_of
+from .path_rewriting import Disk, rewriter_of
 from .payload import Payload, check_places, label, members, needed_from_outside, tops
 from .places import source_of
+from .plain_jobs import REMEMBERED_MAX, PlainJobs, plain
 from .python_commands import calls_python
 from .resource_request import Requests
 from .rule_resources import IMAGE, RUNTIME_IMAGE
@@ -89,8 +90,11 @@ class Preparer:
     """Returns an image with the Python environment of this process; makes it if need be."""
     software: Software = field(default_factory=lambda: Software(lambda text: None, making=False))
     sharing: Sharing = field(default_factory=Sharing)
+    disk: Disk = field(default_factory=Disk)
+    """Have it forget what it saw before the next jobs are drafted: others have ended meanwhile."""
     _warned: set[str] = field(default_factory=set)
     _classes: dict[str, JobClass] = field(default_factory=dict)
+    _plain: dict[Hashable, PlainJobs] = field(default_factory=dict)
 
     def begin(self, jobs: Iterable[SingleJob]) -> None:
         """Check the rules of all jobs and pack the sources. Raises `InputError`."""
@@ -234,28 +238,54 @@ class Preparer:
 
         Raises `InputError` naming what is wrong with it.
         """
+        single = plain(job)
+        draft = self._draft(job) if single is None else self._in_common(single).draft(single)
+        self._classes[str(members(job)[0].rule)] = draft[1].job_class
+        return draft
+
+    def _in_common(self, job: SingleJob) -> PlainJobs:
+        """Return what drafts the plain jobs of the rule of `job` that run in the same image."""
+        asked = resources_of(job)
+        directive = job.container_img_url if "apptainer" in self._deployment else None
+        images = (str(asked.get(IMAGE, "")), str(asked.get(RUNTIME_IMAGE, "")), directive)
+        key = (str(job.rule), images, vars(self).get("_packed"))
+        if key not in self._plain:
+            direct.check_values(job, self.traffic)
+            image, _ = self._image_and_software(job)
+            variables = self._variables(image, in_python=self._is_packed(image))
+            if len(self._plain) >= REMEMBERED_MAX:
+                self._plain.clear()
+            paths = rewriter_of(job, self.traffic, self.disk)
+            self._plain[key] = PlainJobs(image, variables, self.traffic, self.requests, paths)
+        return self._plain[key]
+
+    def _is_packed(self, image: Image) -> bool:
+        """Return True for the image with the packed Python environment."""
+        return bool(image.name) and image.name == vars(self).get("_packed")
+
+    def _variables(self, image: Image, *, in_python: bool) -> dict[str, str]:
+        """Return the variables of commands in `image`; it has Snakemake's own if `in_python`."""
+        variables = {**self._for_commands, **(self._of_image if image.name else {})}
+        return {"PATH": PATH, **variables} if in_python else variables
+
+    def _draft(self, job: AnyJob) -> tuple[Payload, Request]:
+        """Return `draft` of a job of any kind."""
         for member in members(job):
             self._check_files(member)
             direct.check_values(member, self.traffic)
         image, packed = self._image_and_software(job)
-        of_image = self._of_image if image.name else {}
         traffic = direct.without_clashes(job, self.traffic)
-        in_python = bool(image.name) and image.name == vars(self).get("_packed")
-        in_python |= packed is not None and packed.base == WITH_PYTHON
+        in_python = self._is_packed(image) or (packed is not None and packed.base == WITH_PYTHON)
         bodies = partial(self._bodies.lines, packed=in_python)
-        variables = {**self._for_commands, **of_image}
-        if in_python:
-            variables = {"PATH": PATH, **variables}
-        given = {**self.environment, **of_image}
+        variables = self._variables(image, in_python=in_python)
+        given = {**self.environment, **(self._of_image if image.name else {})}
         storage = storage_script(job, given, traffic, packed=in_python)
         activation = partial(self._activation, packed)
         payload = direct.build(job, variables, traffic, bodies, image.name, storage, activation)
         lines: Lines = self.keys.lines(traffic.keys(needed_from_outside(job)))
         if image.name and payload.is_named:
             lines += ((f"My.{OWN_ROOT}", "true"),)
-        request = self.requests.of(job, image, lines)
-        self._classes[str(members(job)[0].rule)] = request.job_class
-        return payload, request
+        return payload, self.requests.of(job, image, lines)
 
     @cached_property
     def _for_commands(self) -> dict[str, str]:

@@ -411,3 +411,24 @@ def test_every_command_finds_a_run_in_a_folder_of_any_name(layout: Workflow, sha
     assert len(links(layout.folder)) == 1
     assert "jobs are out of the queue" in say("cleanup", "--yes", "--dir", ".")
     assert not links(layout.folder)
+
+
+def test_a_file_that_a_command_names_travels_once_it_is_there(workflow: Workflow):
+    """Jobs of the same rule before and after another job made it; no rule declares it as input."""
+    workflow.snakefile("""
+rule all:
+    input: "2.seen"
+
+rule look:
+    input: lambda wildcards: ["done"] if wildcards.n == "2" else []
+    output: "{n}.seen"
+    shell: "cat late.txt > {output} || echo none > {output}"
+
+rule make:
+    input: "1.seen"
+    output: "done", "late.txt"
+    shell: "touch {output[0]}; echo late > {output[1]}"
+""")
+    assert workflow.run() == 0, workflow.said
+    seen = [(workflow.folder / f"{n}.seen").read_text() for n in (1, 2)]
+    assert seen == ["none\n", "late\n"]

@@ -56,6 +56,7 @@ def test_each_job_is_taken_once_and_only_jobs_of_one_kind_together(jobs, room, f
     )
     for job in list(table)[:: fails or 99]:
         table.put(replace(job, state=JobState.REMOVED))
+        queue.has_failed = True
     good = {job.key for job in table if job.state is JobState.PREPARED}
     for rule in "ab":
         # jobs that took no time: it is known that all are short

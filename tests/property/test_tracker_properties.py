@@ -160,10 +160,10 @@ class AnyEvents(RuleBasedStateMachine):
     @invariant()
     def each_end_is_reported_once(self):
         for job in self.tracker._table:
-            leaving = job.key in (
-                *self.tracker._removals.values(),
-                *self.tracker._withdrawals.values(),
-                *self.tracker._submit_queue.in_doubt,
+            leaving = (
+                self.tracker._removals.has_key(job.key)
+                or self.tracker._withdrawals.has_key(job.key)
+                or job.key in self.tracker._submit_queue.in_doubt
             )
             reported = (
                 self.reported[job.key] - self.again[job.key] + (job.key in self.tracker._ended)

@@ -102,7 +102,7 @@ class Bundles:
     def _ended(
         self, job_id: str, event: Event, ends: Sequence[MemberEnd | None]
     ) -> list[tuple[str, Event]]:
-        started = self._started.get(job_id)
+        started = self._started.pop(job_id, None)
         found: list[tuple[str, Event]] = []
         for member, end in zip(self.ids(job_id), ends, strict=True):
             if end is None:

@@ -32,6 +32,14 @@ class JobPriorities:
         level = urgency(outlook.expected_s * ratio + outlook.after_s)
         return priority(job.job_class.shape, self._largest, level, outlook.rule_priority)
 
+    def basis(self, rule: str) -> object:
+        """Return what the priorities of a rule's jobs depend on: another object once it changes."""
+        return self._runtimes.effect(rule)
+
+    def forget(self, key: str) -> None:
+        """Drop what is known of a job that is not submitted again, or under another key."""
+        self._there.pop(key, None)
+
     def sending(self, jobs: Iterable[Job]) -> dict[str, int]:
         """Return the priorities with which jobs are to be submitted, by key."""
         chosen = {job.key: self.of(job) for job in jobs}
@@ -40,7 +48,7 @@ class JobPriorities:
 
     def ended(self, job: Job) -> None:
         """Learn from a job that ended, if it succeeded."""
-        self._there.pop(job.key, None)
+        self.forget(job.key)
         size = job.outlook.input_bytes
         if not job.succeeded or size is None or job.started_s is None or job.ended_s is None:
             return
@@ -66,7 +74,7 @@ class JobPriorities:
 
     def done(self, value: int, keys: Collection[str]) -> None:
         """Record that jobs in the queue have this priority."""
-        self._there |= dict.fromkeys(keys, value)
+        self._there |= {key: value for key in keys if not self._table[key].over}
 
     def samples(self) -> Mapping[str, list[Sample]]:
         """Return the runtimes known by size of inputs, for later runs."""

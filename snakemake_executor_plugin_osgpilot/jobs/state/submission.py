@@ -12,6 +12,7 @@ from .bundling import Bundler, Kind
 from .job import Job, JobState
 from .priorities import JobPriorities
 from .table import JobTable
+from .unsent import UnsentJobs
 
 QUEUED_MAX = 10_000
 """Jobs that one user may have in the queue of an access point of the OSPool (OSPool documentation,
@@ -23,9 +24,6 @@ MAX_JOBS_PER_SUBMISSION) and does nothing else meanwhile."""
 
 STEP = 20
 """Jobs that had no room are submitted when this fraction of the queue is free, not one by one."""
-
-SORTED_MAX = 10_000
-"""The most urgent jobs are found among so many of the oldest."""
 
 ASK_AGAIN_S = 60.0
 """An access point that was full is asked for more room after this time."""
@@ -39,27 +37,33 @@ class Batch(NamedTuple):
 
 
 class SubmitQueue:
-    """Keys of the jobs to submit, by kind and in the order in which they came.
+    """Keys of the jobs to submit, by kind: the oldest first, or for bundles the most urgent.
 
-    Of those `in_doubt` the outcome of the submission is unknown. `apart` is True if jobs to submit
+    `has_failed` is to be set when a job fails that may be among them. Of those `in_doubt` the
+    outcome of the submission is unknown. `apart` is True if jobs to submit
     are to be spread, see `balance.apart`; `apart_there` is the setting of all jobs in the access
     point's queue, None if unknown.
     """
 
     def __init__(self, table: JobTable, bundler: Bundler, priorities: JobPriorities) -> None:
         self._table, self._bundler, self._priorities = table, bundler, priorities
-        self._unsent: dict[Kind, list[str]] = {}
+        self._unsent: dict[Kind, UnsentJobs] = {}
+        self.has_failed = False
         self.in_doubt: dict[str, None] = {}
         self.apart = False
         self.apart_there: bool | None = False
 
     def __len__(self) -> int:
+        self._drop_failed()
         return sum(map(len, self._unsent.values()))
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Append jobs."""
         for job in jobs:
-            self._unsent.setdefault(self._bundler.kind_of(job), []).append(job.key)
+            kind = self._bundler.kind_of(job)
+            if kind not in self._unsent:
+                self._unsent[kind] = UnsentJobs(self._rank if kind.bundle_s else None)
+            self._unsent[kind].add(job.key)
 
     def wanted(self, now_s: float) -> int:
         """Return how many jobs are to be submitted now if there is room for all; other ones wait to
@@ -68,6 +72,7 @@ class SubmitQueue:
         return sum(map(sum, self._sizes(UNBOUNDED, now_s).values()))
 
     def _sizes(self, room: int, now_s: float) -> dict[Kind, list[int]]:
+        self._drop_failed()
         numbers = {kind: len(keys) for kind, keys in self._unsent.items()}
         return self._bundler.sizes(numbers, room, now_s)
 
@@ -76,27 +81,24 @@ class SubmitQueue:
         sizes = self._sizes(room, now_s)
         wanted = {kind: sum(own) for kind, own in sizes.items()}
         counts = shares(wanted, self._table.queued, room)
-        batches = [self._batch(kind, count, sizes[kind]) for kind, count in counts.items()]
-        for batch in batches:
-            self._drop(batch)
-        return batches
+        return [self._batch(kind, count, sizes[kind]) for kind, count in counts.items()]
 
     def _batch(self, kind: Kind, count: int, sizes: Iterable[int]) -> Batch:
-        """Return up to `count` jobs of a kind: the oldest, or for bundles the most urgent."""
-        unsent: Iterable[str] = filter(self._is_prepared, self._unsent[kind])
-        if kind.bundle_s:
-            unsent = sorted(islice(unsent, max(count, SORTED_MAX)), key=self._rank)
-        return Batch(kind, cut(islice(unsent, count), sizes))
+        """Take up to `count` jobs of a kind."""
+        unsent = self._unsent[kind]
+        taken = unsent.take(count, self._priorities.basis(kind.rule))
+        if not unsent:
+            del self._unsent[kind]
+        return Batch(kind, cut(filter(self._is_prepared, taken), sizes))
 
-    def _drop(self, batch: Batch) -> None:
-        """Remove jobs that are submitted now, and those that failed meanwhile."""
-        taken = {key for keys in batch.jobs for key in keys}
-        left = [
-            key for key in self._unsent[batch.kind] if key not in taken and self._is_prepared(key)
-        ]
-        self._unsent[batch.kind] = left
-        if not left:
-            del self._unsent[batch.kind]
+    def _drop_failed(self) -> None:
+        if not self.has_failed:
+            return
+        self.has_failed = False
+        for kind in list(self._unsent):
+            self._unsent[kind].keep(self._is_prepared)
+            if not self._unsent[kind]:
+                del self._unsent[kind]
 
     def _rank(self, key: str) -> int:
         return -self._priorities.of(self._table[key])

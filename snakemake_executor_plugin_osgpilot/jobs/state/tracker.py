@@ -16,6 +16,7 @@ from .avoidance import Place, kept_off
 from .black_holes import black_holes
 from .bundles import interrupts
 from .bundling import Bundler
+from .departures import Departures
 from .events import Event, EventKind, ImageSent
 from .job import Job, JobState, apply_event
 from .job_ids import htcondor_id
@@ -64,8 +65,8 @@ class JobTracker:
         self.starts = JobStarts()
         self._ended: dict[str, Job] = {}
         self._notices: Counter[str] = Counter()
-        self._removals: dict[str, str] = {}
-        self._withdrawals: dict[str, str] = {}
+        self._removals = Departures()
+        self._withdrawals = Departures()
         self._rematching: set[str] = set()
         self._key_by_id: dict[str, str] = {}
         self._early: defaultdict[str, list[Event]] = defaultdict(list)
@@ -211,7 +212,7 @@ class JobTracker:
 
     def put_back(self, keys: Iterable[str]) -> None:
         """Return jobs that were taken and not tried to the list of unsent jobs."""
-        self._submit_queue.add(self._table[key] for key in keys)
+        self._submit_queue.add(job for key in keys if not (job := self._table[key]).over)
 
     def begin_submission(self, keys: Iterable[str]) -> list[Job]:
         """Return those of these jobs that are still to be submitted; their outcome is unknown until
@@ -240,7 +241,7 @@ class JobTracker:
             self._note_id(job_id, key)
             job = replace(self._table[key], job_id=job_id)
             if job.over:
-                self._removals[job_id] = key
+                self._removals.add(job_id, key)
             elif job.state is JobState.PREPARED:
                 job = replace(job, state=JobState.WAITING)
             self._table.put(job)
@@ -297,7 +298,7 @@ class JobTracker:
     def remove_orphans(self, job_ids: Iterable[str]) -> None:
         """Have jobs of a previous session removed that are of no use."""
         for job_id in job_ids:
-            self._removals[job_id] = ""
+            self._removals.add(job_id)
             self._break_up(job_id)
 
     def replay(self, job_id: str, event: Event) -> None:
@@ -319,7 +320,7 @@ class JobTracker:
             known, request=job.request, urls=job.urls, shared=job.shared, outlook=job.outlook
         )
         known = self._table.put(known)
-        if known.over and job.key not in self._removals.values():
+        if known.over and not self._removals.has_key(job.key):
             self._report_end(job.key)
 
     def replace_job(self, job: Job, old_key: str) -> None:
@@ -332,9 +333,10 @@ class JobTracker:
             return
         self._table.put(job)
         self._table.drop(old_key)
+        self.priorities.forget(old_key)
         del self._key_by_id[old.job_id]
         self._release_schedule.drop(old_key)
-        self._withdrawals[old.job_id] = job.key
+        self._withdrawals.add(old.job_id, job.key)
         self._break_up(old.job_id)
 
     # --- events ---
@@ -345,7 +347,7 @@ class JobTracker:
         if key is None:
             if event.key and event.key not in self._table:
                 # submitted by the previous session in its last moment, and counted as lost since
-                self._removals[job_id] = ""
+                self._removals.add(job_id)
                 return
             self._early[job_id].append(event)
             return
@@ -555,7 +557,7 @@ class JobTracker:
         alone = replace(job.request, common=False)
         # no attempt failed
         self._table.put(replace(job.prepared(), request=alone))
-        self._withdrawals[job.job_id] = job.key
+        self._withdrawals.add(job.job_id, job.key)
         self._break_up(job.job_id)
 
     def run_again(self, key: str, why: str) -> bool:
@@ -588,12 +590,12 @@ class JobTracker:
         Otherwise Snakemake could start it again while it is still there.
         """
         self._table.put(replace(job, state=JobState.REMOVED, text=why))
+        self.priorities.forget(job.key)
+        self._submit_queue.has_failed |= not job.job_id
         if job.job_id:
-            self._removals[job.job_id] = job.key
+            self._removals.add(job.job_id, job.key)
             self._break_up(job.job_id)
-        elif (
-            job.key not in self._submit_queue.in_doubt and job.key not in self._withdrawals.values()
-        ):
+        elif job.key not in self._submit_queue.in_doubt and not self._withdrawals.has_key(job.key):
             self._report_end(job.key)
 
     def notify(self, job: Job, text: str) -> None:
@@ -641,7 +643,7 @@ class JobTracker:
         stopped = job.stopped(at_s) if job.state is JobState.RUNNING else job
         self._table.put(stopped.prepared())
         self._apart.add(job.key)
-        self._withdrawals[job.job_id] = job.key
+        self._withdrawals.add(job.job_id, job.key)
         self.notify(job, "did not end in their bundle; they run one by one")
 
     def _requeue_waiting(self, job_id: str, at_s: float) -> None:
@@ -656,7 +658,7 @@ class JobTracker:
             self.fail(replace(again, job_id=job.job_id), failure.why)
             return
         self._table.put(again)
-        self._withdrawals[job.job_id] = job.key
+        self._withdrawals.add(job.job_id, job.key)
         self._break_up(job.job_id)
         self.notify(job, f"was lost {again.failed_attempts[-1].place}; running it again")
 

@@ -6,7 +6,7 @@ import pytest
 from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, ResourceList, Wildcards
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
-from snakemake_executor_plugin_osgpilot.staging.direct import _command, _resources
+from snakemake_executor_plugin_osgpilot.staging.direct import command_of, resources_there
 from snakemake_executor_plugin_osgpilot.staging.payload import (
     TMPDIR,
     Payload,
@@ -51,7 +51,7 @@ def job(command="''", outputs=(), **module_globals):
 
 
 def command(text, **module_globals):
-    return _command(job(repr(text), **module_globals), ResourceList(fromdict={"mem_mb": 5}))
+    return command_of(job(repr(text), **module_globals), ResourceList(fromdict={"mem_mb": 5}))
 
 
 def test_a_command_can_use_values_of_its_job():
@@ -82,13 +82,13 @@ def test_an_existing_update_output_is_an_input(tmp_path, monkeypatch):
 def test_an_f_string_is_evaluated_when_the_job_runs():
     """Here `n` is what the loop over rules left behind."""
     made = job("f'{output[1]} {n} {{threads}} {wildcards.w}'", n="last")
-    assert _command(made, ResourceList()) == "b last 2 v"
+    assert command_of(made, ResourceList()) == "b last 2 v"
 
 
 def test_the_iteration_of_a_benchmark_is_a_name():
     made = job(repr("{bench_iteration}"))
-    assert _command(made, ResourceList()) == "None"
-    assert _command(made, ResourceList(), 2) == "2"
+    assert command_of(made, ResourceList()) == "None"
+    assert command_of(made, ResourceList(), 2) == "2"
 
 
 def test_files_used_only_within_a_group_do_not_return():
@@ -133,6 +133,6 @@ def test_resources_have_the_same_order_in_every_session():
     given = {"mem_mb": 500, "_cores": 1, "disk_mb": 100, "tmpdir": "/tmp"}
     orders = (given, dict(reversed(given.items())))
     jobs = [SimpleNamespace(rule=rule, resources=ResourceList(fromdict=order)) for order in orders]
-    first, other = (list(_resources(each).items()) for each in jobs)
+    first, other = (list(resources_there(each).items()) for each in jobs)
     assert first == other
     assert dict(first) == {**given, "tmpdir": TMPDIR}

@@ -1,5 +1,6 @@
 """Paths of this machine in a job: where they lie there, and how its scripts name them."""
 
+import os
 import re
 import shlex
 from importlib.resources import files
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from snakemake_executor_plugin_osgpilot.staging import path_rewriting
-from snakemake_executor_plugin_osgpilot.staging.path_rewriting import PathRewriter
+from snakemake_executor_plugin_osgpilot.staging.path_rewriting import Disk, PathRewriter
 from snakemake_executor_plugin_osgpilot.staging.payload import ROOT_MARK
 from snakemake_executor_plugin_osgpilot.staging.places import (
     SYSTEM,
@@ -182,3 +183,25 @@ def test_absolute_paths_that_nothing_declares_are_remembered(here, tmp_path_fact
     marker = PathRewriter(here, "/c", (str(here),))
     assert marker.unknown(marker.rewritten(text)[0]) == (str(other), str(other.parent))
     assert PathRewriter(here, "/c", shared=(str(other.parent),)).unknown(str(other)) == ()
+
+
+def test_each_place_on_the_disk_is_looked_up_once_until_it_is_forgotten(here, monkeypatch):
+    (here / "other").mkdir()
+    looks = []
+    isfile, walk = os.path.isfile, os.walk
+    monkeypatch.setattr(os.path, "isfile", lambda path: looks.append(path) or isfile(path))
+    monkeypatch.setattr(os, "walk", lambda folder: looks.append(folder) or walk(folder))
+    disk = Disk()
+
+    def sent(known=()):
+        paths = PathRewriter(here, "/c", (str(here),), sources=(str(here),), disk=disk)
+        return paths.rewritten("python workflow/scripts/tool.py late.txt")[1]
+
+    first = sent()
+    assert str(here / "workflow/scripts/tool.py") in first
+    after = len(looks)
+    (here / "late.txt").touch()
+    assert sent() == first
+    assert len(looks) == after
+    disk.forget()
+    assert sent() == (*first, str(here / "late.txt"))
