@@ -57,6 +57,9 @@ def _to_come(rule: str, facts: Facts) -> Explanation:
 
 def _everything(facts: Facts) -> tuple[Explanation, ...]:
     found: list[Explanation] = []
+    if facts.error:
+        said = ("an error stopped the run:", facts.error)
+        found.append(Explanation("run", said, "correct it, and start Snakemake again"))
     by_reason: defaultdict[tuple[str, str], list[Pilot]] = defaultdict(list)
     for pilot in facts.pilots:
         if pilot.waits:

@@ -166,15 +166,18 @@ class HistoryRecorder:
             self._steps = steps
             self.history.put([lines.steps(steps)])
 
-    def end(self, *, detached: bool, interrupted: bool = False) -> None:
+    def end(self, *, detached: bool, interrupted: bool = False, error: str = "") -> None:
         """Record the end of this session, and close the file.
 
-        It is `detached` if the run keeps running, `interrupted` if the user stopped it.
+        It is `detached` if the run keeps running, `interrupted` if the user stopped it. `error` is
+        the error that stopped Snakemake, if one did.
         """
         now_s = self.clock.now_s()
         live = sum(not pilot.state.over for pilot in self.fleet.pilots)
         end = {"kind": "end", "at_s": now_s, "detached": detached, "live": live}
         end |= {"interrupted": interrupted, "to_come": self.queue.upcoming.to_come}
+        if error:
+            end["error"] = self.redact(error)[: lines.TEXT_MAX]
         end["critical_path_s"] = self.queue.upcoming.critical_path_s
         # the run has ended, whether or not its history can be written
         with suppress(OSError, OsgpilotError):

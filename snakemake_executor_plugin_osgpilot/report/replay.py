@@ -90,6 +90,11 @@ class ReplayedRun:
         return self.end is not None
 
     @property
+    def error(self) -> str:
+        """The error that stopped Snakemake in the latest session, empty if none did."""
+        return str((self.end or {}).get("error", ""))
+
+    @property
     def failures(self) -> dict[str, Failure]:
         """The failures that were reported to Snakemake, by key, in the order of time."""
         known = [line for line in self._failures.values() if line["job"] in self.jobs]
