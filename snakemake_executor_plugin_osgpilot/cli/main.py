@@ -3,12 +3,15 @@
 import gc
 from collections import UserDict
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
 
 from ..common.console_output import take_any_text
 from ..errors import OsgpilotError
+
+NOWHERE = "the current folder no longer exists; change to the working folder of the workflow"
 
 GARBAGE_EVERY = 500_000
 """Number of new objects after which Python looks for garbage."""
@@ -49,6 +52,19 @@ class OneLineErrors(click.Group):
             return super().invoke(ctx)
         except OsgpilotError as error:
             raise click.ClickException(str(error)) from error
+        except FileNotFoundError as error:
+            if _is_somewhere():
+                raise
+            raise click.ClickException(NOWHERE) from error
+
+
+def _is_somewhere() -> bool:
+    """Return True if the current folder exists."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @click.group(

@@ -36,7 +36,7 @@ from .dag_lookahead import Lookahead
 from .drafts import JobDrafter
 from .in_flight import InFlight
 from .job_listeners import EndedJob, HandedOverJob, HistoryListener, IntakeListener, JobListener
-from .job_reports import Reporting
+from .job_reports import Reporting, rule_logs
 
 if TYPE_CHECKING:
     from ..run.assembly import Run
@@ -211,8 +211,9 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
                 yield info
 
     def _ended_job(self, key: str, failed: Mapping[str, tuple[SubmittedJobInfo, str]]) -> EndedJob:
-        _, failure = failed.get(key, (None, ""))
-        return EndedJob(key, spent(self._run.folder.job(key)), failure)
+        info, failure = failed.get(key, (None, ""))
+        logs = rule_logs(info.job) if info else ()
+        return EndedJob(key, spent(self._run.folder.job(key)), failure, logs)
 
     async def sleep(self) -> None:
         """Wait for events or a shutdown, regardless of the check interval."""

@@ -84,7 +84,7 @@ def _failures(facts: Facts) -> list[Explanation]:
     jobs = sorted((j for j in facts.jobs if j.state == "failed"), key=lambda job: job.since_s)
     found = [explain_job(job, facts) for job in jobs[-FAILURES_MAX:]]
     if more := len(jobs) - len(found):
-        found.append(Explanation("failed jobs", (f"and {more} more failed jobs",)))
+        found.append(Explanation("failed jobs", (f"and {count_of(more, 'more failed job')}",)))
     by_failure: defaultdict[str, list[Pilot]] = defaultdict(list)
     for pilot in facts.pilots:
         if pilot.state == "failed":

@@ -157,7 +157,7 @@ _KINDS: dict[str, Check] = {
     "removed": _has(**_jobs(_number, _text)),
     "held": _has(**_jobs(_number, _text)),
     "waiting": _has(**_jobs(_number, _text, rest=_number)),
-    "failed": _has(at_s=_number, job=_text, text=_text),
+    "failed": _has({"logs": _each(_text)}, at_s=_number, job=_text, text=_text),
     "pilot": _has(
         {"site": _text},
         shape=_has(**_SHAPE),

@@ -90,10 +90,11 @@ class HistoryRecorder:
         """Record the resource usage of jobs, by key."""
         self.history.put(lines.spent(jobs))
 
-    def failed(self, key: str, text: str) -> None:
-        """Record why a job failed, as it is reported to the user."""
+    def failed(self, key: str, text: str, logs: Iterable[str] = ()) -> None:
+        """Record why a job failed, as it is reported to the user, and the logs of its rule."""
         text = self.redact(text)[-lines.TEXT_MAX :]
-        self.history.put([{"kind": "failed", "at_s": self.clock.now_s(), "job": key, "text": text}])
+        line = {"kind": "failed", "at_s": self.clock.now_s(), "job": key, "text": text}
+        self.history.put([line | ({"logs": listed} if (listed := list(logs)) else {})])
 
     def ended(self, jobs: Iterable[Job]) -> None:
         """Record the ends of jobs that `follow` has not recorded yet; a kill may come before it.

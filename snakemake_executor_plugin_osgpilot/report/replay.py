@@ -139,6 +139,7 @@ class ReplayedRun:
             except (TypeError, ValueError):
                 continue
             job.needs = self._needs.get(key, ())
+            job.logs = tuple(self._failures.get(key, {}).get("logs", ()))
             job.woken_s = sorted(self._woken[key]) if key in self._woken else []
             if job.state == "running" and job.last is not None:
                 self._running[job.last.pilot][key] = job
@@ -250,12 +251,12 @@ class ReplayedRun:
         self._at(line["at_s"])
 
     def _failed(self, line: Line) -> None:
-        self._note(line["job"], LAST, "failed", (line["at_s"], line["text"]))
-        self._at(line["at_s"])
         before = self._failures.get(line["job"], line)
         self._failures[line["job"]] = max(
             before, line, key=lambda each: (each["at_s"], each["text"])
         )
+        self._note(line["job"], LAST, "failed", (line["at_s"], line["text"]))
+        self._at(line["at_s"])
 
 
 def fold(lines: Iterable[Line]) -> ReplayedRun:
