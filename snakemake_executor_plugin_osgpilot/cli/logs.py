@@ -83,6 +83,6 @@ def _tail(path: Path, lines: int) -> str:
             file.seek(cut)
             text = file.read().decode("utf-8", "surrogateescape")
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     text = redact.tail(text) if cut else redact(text)
     return "\n".join(text.splitlines()[-lines:])

@@ -1,6 +1,9 @@
 """Entry point of `osgpilot`: collects the subcommands and prints errors as one line."""
 
+import errno
 import gc
+import os
+import sys
 from collections import UserDict
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +15,8 @@ from ..common.console_output import take_any_text
 from ..errors import OsgpilotError
 
 NOWHERE = "the current folder no longer exists; change to the working folder of the workflow"
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 GARBAGE_EVERY = 500_000
 """Number of new objects after which Python looks for garbage."""
@@ -56,6 +61,17 @@ class OneLineErrors(click.Group):
             if _is_somewhere():
                 raise
             raise click.ClickException(NOWHERE) from error
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            _discard_output()
+            raise click.ClickException(f"the output cannot be written: {error.strerror}") from error
+
+
+def _discard_output() -> None:
+    """Discard what has not been written to standard output: Python would try again at its exit."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _is_somewhere() -> bool:

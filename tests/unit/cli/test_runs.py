@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
@@ -89,6 +90,18 @@ def test_a_current_folder_that_was_deleted_is_named_in_one_line(tmp_path, monkey
     refused = CliRunner().invoke(main, [command])
     assert refused.exit_code == 1
     assert refused.output.splitlines()[-1].startswith("Error: the current folder no longer exists")
+
+
+def test_output_that_finds_no_room_is_one_line(osgpilot, tmp_path):
+    osgpilot.write("20260101-1-aa", *DONE)
+    command = "from snakemake_executor_plugin_osgpilot.cli import main; main()"
+    with Path("/dev/full").open("w") as full:
+        refused = subprocess.run(
+            [sys.executable, "-c", command, "status", "--dir", str(tmp_path)],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert refused.returncode == 1
+    assert refused.stderr == "Error: the output cannot be written: No space left on device\n"
 
 
 def test_a_run_is_named_by_the_beginning_of_its_id(osgpilot):
