@@ -57,15 +57,20 @@ class OneLineErrors(click.Group):
             return super().invoke(ctx)
         except OsgpilotError as error:
             raise click.ClickException(str(error)) from error
-        except FileNotFoundError as error:
-            if _is_somewhere():
-                raise
-            raise click.ClickException(NOWHERE) from error
+        except BrokenPipeError:
+            raise
         except OSError as error:
-            if error.errno not in FULL:
-                raise
-            _discard_output()
-            raise click.ClickException(f"the output cannot be written: {error.strerror}") from error
+            raise click.ClickException(_text_of(error)) from error
+
+
+def _text_of(error: OSError) -> str:
+    """Return in one line what cannot be read or written, and why."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if error.errno in FULL:
+        _discard_output()
+        return f"the output cannot be written: {error.strerror}"
+    return str(error) if _is_somewhere() else NOWHERE
 
 
 def _discard_output() -> None:
