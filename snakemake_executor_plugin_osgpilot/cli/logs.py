@@ -33,8 +33,8 @@ def logs(workdir: Path, run: str, lines: int, paths: bool, as_json: bool, what: 
 
     Name a job by HTCondor's id (12.3), by Snakemake's number or by an output file; name a pilot by
     its Slurm job id (SITE:ID, if two clusters use the same id). The output of a job comes back when
-    it ends, and is kept if it failed; files of the rule's `log:` are where the rule says. For a
-    rule, the jobs that failed last come last.
+    it ends, and is kept if it failed, as are the files of its rule's `log:`. For a rule, the jobs
+    that failed last come last.
     """
     from ..report.locate import Watched, find
     from ..report.logs import logs_of
@@ -83,6 +83,6 @@ def _tail(path: Path, lines: int) -> str:
             file.seek(cut)
             text = file.read().decode("utf-8", "surrogateescape")
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     text = redact.tail(text) if cut else redact(text)
     return "\n".join(text.splitlines()[-lines:])

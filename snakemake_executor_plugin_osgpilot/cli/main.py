@@ -1,14 +1,22 @@
 """Entry point of `osgpilot`: collects the subcommands and prints errors as one line."""
 
+import errno
 import gc
+import os
+import sys
 from collections import UserDict
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
 
 from ..common.console_output import take_any_text
 from ..errors import OsgpilotError
+
+NOWHERE = "the current folder no longer exists; change to the working folder of the workflow"
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 GARBAGE_EVERY = 500_000
 """Number of new objects after which Python looks for garbage."""
@@ -49,6 +57,35 @@ class OneLineErrors(click.Group):
             return super().invoke(ctx)
         except OsgpilotError as error:
             raise click.ClickException(str(error)) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise click.ClickException(_text_of(error)) from error
+
+
+def _text_of(error: OSError) -> str:
+    """Return in one line what cannot be read or written, and why."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if error.errno in FULL:
+        _discard_output()
+        return f"the output cannot be written: {error.strerror}"
+    return str(error) if _is_somewhere() else NOWHERE
+
+
+def _discard_output() -> None:
+    """Discard what has not been written to standard output: Python would try again at its exit."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _is_somewhere() -> bool:
+    """Return True if the current folder exists."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @click.group(

@@ -42,7 +42,7 @@ def report(workdir: Path, run: str, out: Path, as_json: bool) -> None:
     try:
         write_atomically(out, page(replayed, seen), READABLE_MODE)
     except OSError as error:
-        raise InputError(f"{out} cannot be written: {error}") from error
+        raise InputError(f"{out} cannot be written: {error.strerror}") from error
     written = {"page": str(out.absolute()), "run": seen.run, "bytes": out.stat().st_size}
     if as_json:
         echo_json(written, indent=None)

@@ -172,7 +172,7 @@ def _write(path: Path, view: View) -> None:
     try:
         write_atomically(path, text(view), READABLE_MODE)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error}") from error
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _exit_status(view: View) -> int:

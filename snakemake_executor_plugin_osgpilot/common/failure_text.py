@@ -15,7 +15,10 @@ _PLACE = re.compile(r" \((?:in Slurm job|on) [^()]*\)$")
 _SHELL = re.compile(r"^\S+: line \d+: ")
 """What bash puts before its own messages in a script."""
 
-_NOISE = re.compile(r"\W*|Traceback \(most recent call last\):|To reproduce.*|Removing output.*")
+_NOISE = re.compile(
+    r"\W*|Traceback \(most recent call last\):|To reproduce.*|Removing output.*"
+    r"|File \".*\", line \d+, in .*"
+)
 
 
 def failure_text(cause: str, where: str, before: str, tail: str, advice: str = "") -> str:

@@ -227,6 +227,10 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
 
     def _together(self, end: Callable[[Executor], None]) -> None:
         """End all executors in parallel, each regardless of errors in the others; then the logs."""
+        # Snakemake, and the start of a run, end them while they handle what stopped them
+        error = _text_of(sys.exception())
+        for executor in self._in_ospool():
+            executor.error = error
 
         def end_labelled(executor: Executor) -> None:
             with self._labelled(executor):
@@ -241,6 +245,13 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
                     ended = [pool.submit(end_labelled, executor) for executor in executors]
                 for one in ended:
                     one.result()
+
+
+def _text_of(error: BaseException | None) -> str:
+    """Return an error in one line; empty for none, and for Ctrl-C and SIGTERM."""
+    if not isinstance(error, Exception):
+        return ""
+    return " ".join(str(error).removeprefix("osgpilot: ").split()) or type(error).__name__
 
 
 @contextmanager

@@ -33,11 +33,14 @@ class HandedOverJob:
 
 @dataclass(frozen=True, slots=True)
 class EndedJob:
-    """A job that is no longer at the access point; `failure` is empty if it succeeded."""
+    """A job that is no longer at the access point; `failure` is empty if it succeeded. `logs` are
+    the files of the `log:` of a rule whose job failed.
+    """
 
     key: str
     usage: CommandUsage | None = None
     failure: str = ""
+    logs: tuple[str, ...] = ()
 
 
 class JobListener:
@@ -80,7 +83,7 @@ class HistoryListener(JobListener):
         self._recorder.spent({each.key: each.usage for each in jobs if each.usage is not None})
         for each in jobs:
             if each.failure:
-                self._recorder.failed(each.key, each.failure)
+                self._recorder.failed(each.key, each.failure, each.logs)
 
 
 class IntakeListener(JobListener):

@@ -110,13 +110,18 @@ def failed_line(job: AnyJob, text: str, logs: list[str]) -> str:
     """Return which job failed, why, and where its output is, in one line."""
     wildcards = label(job)
     name = f"group {job.name}" if job.is_group() else f"rule {job.name}"
-    own = [str(log) for log in getattr(job, "log", ())] if not job.is_group() else []
-    log = next((log for log in [*own, *logs] if _has_text(log)), "")
+    log = next((log for log in [*rule_logs(job), *logs] if _has_text(log)), "")
     where = f" (log: {log})" if log else ""
     attempts = job.restart_times + 1
     again = f" (attempt {job.attempt} of {attempts})" if attempts > 1 else ""
     of = f" ({wildcards})" if wildcards else ""
     return one_line(f"{name}{of}: {summary(text)}{where}{again}")
+
+
+def rule_logs(job: AnyJob) -> tuple[str, ...]:
+    """Return the files of the `log:` of a job's rule that have text; none for a group."""
+    listed = () if job.is_group() else map(str, getattr(job, "log", ()))
+    return tuple(filter(_has_text, listed))
 
 
 def _has_text(log: str) -> bool:

@@ -36,7 +36,7 @@ from .dag_lookahead import Lookahead
 from .drafts import JobDrafter
 from .in_flight import InFlight
 from .job_listeners import EndedJob, HandedOverJob, HistoryListener, IntakeListener, JobListener
-from .job_reports import Reporting
+from .job_reports import Reporting, rule_logs
 
 if TYPE_CHECKING:
     from ..run.assembly import Run
@@ -56,7 +56,8 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
     Everything is set up before the base class starts its status thread, which calls
     `check_active_jobs` before any job exists. Jobs are cancelled by the run's tag: the base class
     passes an empty list while its thread is checking. `serves` is true of the jobs of the DAG that
-    run here, `share` is their part of the workflow's limits. Set `interrupted` if the user cancels.
+    run here, `share` is their part of the workflow's limits. Set `interrupted` if the user cancels,
+    and `error` to the error that stops Snakemake.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._put_off: dict[str, Job] = {}
         self._in_flight = InFlight()
         self.interrupted = False
+        self.error = ""
         self.redact = Redactor(environment_of(workflow).values())
         self._log_label = current_label()
         self._progress = ProgressReporter(snakemake_logger)
@@ -210,8 +212,9 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
                 yield info
 
     def _ended_job(self, key: str, failed: Mapping[str, tuple[SubmittedJobInfo, str]]) -> EndedJob:
-        _, failure = failed.get(key, (None, ""))
-        return EndedJob(key, spent(self._run.folder.job(key)), failure)
+        info, failure = failed.get(key, (None, ""))
+        logs = rule_logs(info.job) if info else ()
+        return EndedJob(key, spent(self._run.folder.job(key)), failure, logs)
 
     async def sleep(self) -> None:
         """Wait for events or a shutdown, regardless of the check interval."""
@@ -294,5 +297,5 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         if not self._closed:
             self._closed = True
             self._run.intake.settle()
-            self._run.close(interrupted=interrupted)
+            self._run.close(interrupted=interrupted, error=self.error)
             self._progress.close()

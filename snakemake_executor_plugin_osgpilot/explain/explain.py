@@ -57,6 +57,9 @@ def _to_come(rule: str, facts: Facts) -> Explanation:
 
 def _everything(facts: Facts) -> tuple[Explanation, ...]:
     found: list[Explanation] = []
+    if facts.error:
+        said = ("an error stopped the run:", facts.error)
+        found.append(Explanation("run", said, "correct it, and start Snakemake again"))
     by_reason: defaultdict[tuple[str, str], list[Pilot]] = defaultdict(list)
     for pilot in facts.pilots:
         if pilot.waits:
@@ -81,7 +84,7 @@ def _failures(facts: Facts) -> list[Explanation]:
     jobs = sorted((j for j in facts.jobs if j.state == "failed"), key=lambda job: job.since_s)
     found = [explain_job(job, facts) for job in jobs[-FAILURES_MAX:]]
     if more := len(jobs) - len(found):
-        found.append(Explanation("failed jobs", (f"and {more} more failed jobs",)))
+        found.append(Explanation("failed jobs", (f"and {count_of(more, 'more failed job')}",)))
     by_failure: defaultdict[str, list[Pilot]] = defaultdict(list)
     for pilot in facts.pilots:
         if pilot.state == "failed":

@@ -20,7 +20,8 @@ class Facts:
 
     `alive` is True while a Snakemake process drives it, `ended` once it has ended. `refusals` are
     those of the latest plan, `unanswered` names the services that did not answer. `upcoming` has
-    the rules whose jobs are not ready yet, each with the rules that they wait for.
+    the rules whose jobs are not ready yet, each with the rules that they wait for. `error` is the
+    error that stopped Snakemake, empty without one.
     """
 
     at_s: float
@@ -32,6 +33,7 @@ class Facts:
     refusals: tuple[Refusal, ...] = ()
     unanswered: tuple[str, ...] = ()
     upcoming: Mapping[str, RuleAhead] = field(default_factory=dict)
+    error: str = ""
 
     @cached_property
     def has_several_sites(self) -> bool:

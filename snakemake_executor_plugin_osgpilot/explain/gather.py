@@ -46,6 +46,7 @@ def facts(replayed: ReplayedRun, answers: Answers, now_s: float, *, alive: bool)
         tuple(_known(Refusal, refusal) for refusal in plan["refusals"]) if plan else (),
         answers.unanswered,
         _upcoming((replayed.plan or {}).get("upcoming", ())),
+        replayed.error,
     )
 
 

@@ -205,6 +205,7 @@ def _over(job: Job) -> _Lines:
     first, *more = [line for line in job.text.strip().splitlines() if line.strip()] or [""]
     # the end of its output says more than the beginning
     said = [line for line in (first.removeprefix(PREFIX), *more[-NAMED_MAX:]) if line]
+    said += [f"the log of the rule: {', '.join(job.logs)}"] if job.logs else []
     step = "correct the rule or what it needs, and start Snakemake again"
     return [*([where] if where else []), *said], step if job.state == "failed" else ""
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ..common import private_files as private
+from ..common.durations import duration
 from ..errors import MissingPrerequisiteError
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def _take(lock: int, path: Path) -> None:
         waited_s = time.monotonic() - begun_s
         if waited_s >= GIVE_UP_AFTER_S:
             raise MissingPrerequisiteError(
-                f"{path} has been locked for {waited_s / 60:.0f} min by {_holder(lock)}: "
+                f"{path} has been locked for {duration(waited_s)} by {_holder(lock)}: "
                 "end that process, then start again"
             )
         if waited_s >= SAY_AFTER_S and not reported:

@@ -137,7 +137,9 @@ _KINDS: dict[str, Check] = {
     "steps": _has({"failed": _count}, done=_count, total=_count),
     "images": _has(sent=_each(_entry(_text, _number, _text, _count))),
     "end": _has(
-        {"critical_path_s": _number, "interrupted": _flag, "to_come": _count},
+        {
+            "critical_path_s": _number, "error": _text, "interrupted": _flag, "to_come": _count,
+        },
         at_s=_number, detached=_flag,
     ),
     FULL: _has(),
@@ -155,7 +157,7 @@ _KINDS: dict[str, Check] = {
     "removed": _has(**_jobs(_number, _text)),
     "held": _has(**_jobs(_number, _text)),
     "waiting": _has(**_jobs(_number, _text, rest=_number)),
-    "failed": _has(at_s=_number, job=_text, text=_text),
+    "failed": _has({"logs": _each(_text)}, at_s=_number, job=_text, text=_text),
     "pilot": _has(
         {"site": _text},
         shape=_has(**_SHAPE),

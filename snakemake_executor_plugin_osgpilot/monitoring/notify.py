@@ -34,17 +34,19 @@ class Message:
 
 
 def ended(
-    run: str, folder: str, progress: Progress, *, interrupted: bool, detached: bool
+    run: str, folder: str, progress: Progress, *, interrupted: bool, detached: bool, error: str
 ) -> Message:
-    """Return the message about the end of a session."""
-    failed = progress.failed or (progress.steps and progress.steps.failed)
+    """Return the message about the end of a session; `error` stopped Snakemake, if it is given."""
+    failed = error or progress.failed or (progress.steps and progress.steps.failed)
     if detached:
         state = "detached: its jobs and pilots keep running"
     elif interrupted:
         state = "interrupted"
     else:
         state = "failed" if failed else "ended"
-    text = f"{progress.line}\nfolder: {folder}\nosgpilot status, explain and report have the rest\n"
+    why = f"{error}\n" if error else ""
+    rest = "osgpilot status, explain and report have the rest"
+    text = f"{why}{progress.line}\nfolder: {folder}\n{rest}\n"
     return Message(run, f"osgpilot: run {run} {state}", text)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..common.counting import count_of
 from ..model.resources import Pilot, PilotState
 from ..scaling.planner.eta import Eta
+
+BEFORE_READY = (PilotState.INTENDED, PilotState.PENDING, PilotState.BOOTING)
 
 
 class Steps(NamedTuple):
@@ -84,9 +86,16 @@ class Progress:
         return not (self.waiting or self.running or self.pending or self.booting or self.ready)
 
 
-def pilots_by_state(pilots: Iterable[Pilot]) -> dict[str, int]:
-    """Return the numbers of pilots as fields of `Progress`."""
-    states = Counter(pilot.state for pilot in pilots)
+def pilots_by_state(pilots: Iterable[Pilot], served: Container[str]) -> dict[str, int]:
+    """Return the numbers of pilots as fields of `Progress`.
+
+    Those named in `served` have started jobs, so they are ready, even if Slurm's last answer is
+    older.
+    """
+    states = Counter(
+        PilotState.READY if pilot.name in served and pilot.state in BEFORE_READY else pilot.state
+        for pilot in pilots
+    )
     return {
         "pending": states[PilotState.INTENDED] + states[PilotState.PENDING],
         "booting": states[PilotState.BOOTING],

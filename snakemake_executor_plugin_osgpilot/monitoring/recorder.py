@@ -90,10 +90,11 @@ class HistoryRecorder:
         """Record the resource usage of jobs, by key."""
         self.history.put(lines.spent(jobs))
 
-    def failed(self, key: str, text: str) -> None:
-        """Record why a job failed, as it is reported to the user."""
+    def failed(self, key: str, text: str, logs: Iterable[str] = ()) -> None:
+        """Record why a job failed, as it is reported to the user, and the logs of its rule."""
         text = self.redact(text)[-lines.TEXT_MAX :]
-        self.history.put([{"kind": "failed", "at_s": self.clock.now_s(), "job": key, "text": text}])
+        line = {"kind": "failed", "at_s": self.clock.now_s(), "job": key, "text": text}
+        self.history.put([line | ({"logs": listed} if (listed := list(logs)) else {})])
 
     def ended(self, jobs: Iterable[Job]) -> None:
         """Record the ends of jobs that `follow` has not recorded yet; a kill may come before it.
@@ -166,15 +167,18 @@ class HistoryRecorder:
             self._steps = steps
             self.history.put([lines.steps(steps)])
 
-    def end(self, *, detached: bool, interrupted: bool = False) -> None:
+    def end(self, *, detached: bool, interrupted: bool = False, error: str = "") -> None:
         """Record the end of this session, and close the file.
 
-        It is `detached` if the run keeps running, `interrupted` if the user stopped it.
+        It is `detached` if the run keeps running, `interrupted` if the user stopped it. `error` is
+        the error that stopped Snakemake, if one did.
         """
         now_s = self.clock.now_s()
         live = sum(not pilot.state.over for pilot in self.fleet.pilots)
         end = {"kind": "end", "at_s": now_s, "detached": detached, "live": live}
         end |= {"interrupted": interrupted, "to_come": self.queue.upcoming.to_come}
+        if error:
+            end["error"] = self.redact(error)[: lines.TEXT_MAX]
         end["critical_path_s"] = self.queue.upcoming.critical_path_s
         # the run has ended, whether or not its history can be written
         with suppress(OSError, OsgpilotError):

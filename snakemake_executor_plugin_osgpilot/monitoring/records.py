@@ -77,21 +77,20 @@ def asked(job_class: JobClass) -> Line:
 
 
 def moved(changed: Iterable[Job], at_s: float, clean: Callable[[str], str] = str) -> list[Line]:
-    """Return lines for state changes of jobs, in order; `at_s` replaces times that are unknown.
+    """Return one line for each kind of state change of jobs; `at_s` replaces unknown times.
 
     `clean` masks secrets in texts of HTCondor and of jobs.
     """
-    lines: list[Line] = []
+    # a reader sorts by time: jobs of a bundle start and end in turn
+    lines: dict[str, Line] = {}
     # many jobs of a pilot that ended have the same reason
     clean = cache(clean)
     for job in changed:
         kind, entry = _move(job, round(job.since_s or at_s, 1), clean)
         if not kind:
             continue
-        if not lines or lines[-1]["kind"] != kind:
-            lines.append({"kind": kind, "jobs": []})
-        lines[-1]["jobs"].append(entry)
-    return lines
+        lines.setdefault(kind, {"kind": kind, "jobs": []})["jobs"].append(entry)
+    return list(lines.values())
 
 
 def ended(jobs: Iterable[Job], at_s: float, clean: Callable[[str], str] = str) -> list[Line]:

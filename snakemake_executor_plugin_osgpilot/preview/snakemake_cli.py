@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,8 @@ OTHER_DEEDS = (
 )  # fmt: skip
 """Options with which Snakemake does not run the workflow (`cli.args_to_api`)."""
 
+_USAGE = re.compile(r"^usage: .*?^\S+: error: ", re.DOTALL | re.MULTILINE)
+
 UNLIMITED_CORES = 1 << 31
 """More than any rule asks for; Snakemake limits the threads of a rule to its cores."""
 
@@ -50,7 +55,8 @@ def ask(argv: Sequence[str], executor: type) -> Any:
     None if Snakemake refused and printed the reason. Raises an `OsgpilotError`.
     """
     with executor_replaced(NAME, executor), log_file_disabled():
-        parser, args = cli.parse_args(list(argv))
+        with _errors_without_usage():
+            parser, args = cli.parse_args(list(argv))
         _check(args)
         args.dryrun = False
         if args.cores is None:
@@ -65,6 +71,17 @@ def ask(argv: Sequence[str], executor: type) -> Any:
                     raise ended.error from None
                 return ended.found
     return None
+
+
+@contextmanager
+def _errors_without_usage() -> Iterator[None]:
+    """Leave out the usage, some 200 lines, that Snakemake prints before an error."""
+    said = StringIO()
+    try:
+        with redirect_stderr(said):
+            yield
+    finally:
+        print(_USAGE.sub("Error: ", said.getvalue()), end="", file=sys.stderr)
 
 
 def _check(args: Any) -> None:

@@ -37,7 +37,7 @@ class Job:
     HTCondor's for a hold (0: the history does not have them). `names` are Snakemake's number of it
     and its outputs, `needs` the keys of the jobs that it had to wait for, `woken_s` when osgpilot
     had it matched again, `rule_memory_mb` the memory that its rule names. `usage` is what HTCondor
-    measured, `spent` what its shell counted.
+    measured, `spent` what its shell counted. `logs` are those of its rule if it failed.
     """
 
     key: str
@@ -60,6 +60,7 @@ class Job:
     needs: tuple[str, ...] = ()
     woken_s: list[float] = field(default_factory=list)
     rule_memory_mb: int | None = None
+    logs: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

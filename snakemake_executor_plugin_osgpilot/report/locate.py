@@ -60,7 +60,7 @@ class Watched:
         try:
             lines, self._offset = read(self.folder / HISTORY, self._offset)
         except OSError as error:
-            raise InputError(f"{self.folder / HISTORY} cannot be read: {error}") from error
+            raise InputError(f"{self.folder / HISTORY} cannot be read: {error.strerror}") from error
         self.replayed.take(lines)
         self.replayed.name = self.folder.name
         if self.replayed.life.get("version", 1) != 1:

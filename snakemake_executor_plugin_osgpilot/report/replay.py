@@ -91,6 +91,11 @@ class ReplayedRun:
         return self.end is not None
 
     @property
+    def error(self) -> str:
+        """The error that stopped Snakemake in the latest session, empty if none did."""
+        return str((self.end or {}).get("error", ""))
+
+    @property
     def failures(self) -> dict[str, Failure]:
         """The failures that were reported to Snakemake, by key, in the order of time."""
         known = [line for line in self._failures.values() if line["job"] in self.jobs]
@@ -135,6 +140,7 @@ class ReplayedRun:
             except (TypeError, ValueError):
                 continue
             job.needs = self._needs.get(key, ())
+            job.logs = tuple(self._failures.get(key, {}).get("logs", ()))
             job.woken_s = sorted(self._woken[key]) if key in self._woken else []
             if job.state == "running" and job.last is not None:
                 self._running[job.last.pilot][key] = job
@@ -249,12 +255,12 @@ class ReplayedRun:
         self._at(line["at_s"])
 
     def _failed(self, line: Line) -> None:
-        self._note(line["job"], LAST, "failed", (line["at_s"], line["text"]))
-        self._at(line["at_s"])
         before = self._failures.get(line["job"], line)
         self._failures[line["job"]] = max(
             before, line, key=lambda each: (each["at_s"], each["text"])
         )
+        self._note(line["job"], LAST, "failed", (line["at_s"], line["text"]))
+        self._at(line["at_s"])
 
 
 def fold(lines: Iterable[Line]) -> ReplayedRun:

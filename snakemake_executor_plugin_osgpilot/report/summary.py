@@ -24,8 +24,9 @@ STATES = ("waiting", "running", "held", "done", "failed", "cancelled")
 class RunState(StrEnum):
     """The state of a run.
 
-    `FAILED`: a job failed, here or beside the OSPool. `INTERRUPTED`: it was stopped before all jobs
-    had run. `LOST`: no process drives it, and it did not end properly.
+    `FAILED`: a job failed, here or beside the OSPool, or an error stopped Snakemake. `INTERRUPTED`:
+    it was stopped before all jobs had run. `LOST`: no process drives it, and it did not end
+    properly.
     """
 
     RUNNING = "running"
@@ -139,7 +140,7 @@ class View:
     or will, `busy_cores` have jobs. `max_core_h` and `left_core_h` are None without a budget;
     `queue_wait_s` is what a new pilot is expected to wait in Slurm's queue. `bound_s` is
     the time that no number of pilots beats. `is_full`: the history has reached its limit, and
-    nothing later is known.
+    nothing later is known. `error` is the error that stopped Snakemake, empty without one.
     """
 
     run: str
@@ -168,6 +169,7 @@ class View:
     transfers: Transfers = Transfers()
     is_full: bool = False
     sites: dict[str, SiteView] = field(default_factory=dict)
+    error: str = ""
 
     def plain(self) -> dict[str, Any]:
         """Return all of it for JSON."""
@@ -219,6 +221,7 @@ def view(replayed: ReplayedRun, now_s: float, *, alive: bool) -> View:
         transfers=_transfers(replayed, len(used)),
         is_full=replayed.is_full,
         sites=_sites(pilots),
+        error=replayed.error,
     )
 
 
@@ -232,7 +235,7 @@ def _state(replayed: ReplayedRun, progress: Progress, *, alive: bool) -> RunStat
         return RunState.DETACHED
     if end.get("interrupted"):
         return RunState.INTERRUPTED
-    if progress.failed or (steps and steps.failed):
+    if replayed.error or progress.failed or (steps and steps.failed):
         return RunState.FAILED
     left = steps.done < steps.total if steps else progress.cancelled or end.get("to_come")
     if "until" in replayed.life.get("about", {}):

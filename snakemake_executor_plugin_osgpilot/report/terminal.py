@@ -45,6 +45,8 @@ def screen(view: View, pilots_max: int | None = None) -> Group:
     if view.pilots:
         parts += [Text(), _pilots(view, pilots_max), *_ends(view)]
     parts += [*_decisions(view), *_failures(view)]
+    if view.error:
+        parts.append(Text(f"\nstopped by an error: {one_line(view.error)}", style="red"))
     if view.is_full:
         parts += [Text(), Text(FULL, style="yellow")]
     return Group(*parts)

@@ -98,11 +98,14 @@ class Run:
     tenure: Tenure
     notifier: Notifier
 
-    def close(self, *, interrupted: bool) -> None:
-        """End jobs, pilots and helper processes of this run; see `Ending.end`."""
+    def close(self, *, interrupted: bool, error: str = "") -> None:
+        """End jobs, pilots and helper processes of this run; see `Ending.end`.
+
+        `error` is the error that stopped Snakemake, if one did.
+        """
         self.ending.end(interrupted=interrupted)
         detached = interrupted and self.ending.detaches
-        self.chronicle.end(detached=detached, interrupted=interrupted)
+        self.chronicle.end(detached=detached, interrupted=interrupted, error=error)
         self.notifier.send(
             notify.ended(
                 self.seat.run,
@@ -110,6 +113,7 @@ class Run:
                 replace(self.controller.progress(), steps=self.chronicle.steps(), eta=None),
                 interrupted=interrupted,
                 detached=detached,
+                error=error,
             )
         )
 

@@ -328,7 +328,8 @@ class RunController:
     def progress(self) -> Progress:
         """Return the progress of the run."""
         eta = self._scaling.last.eta
-        jobs, pilots = self._queue.counts(), pilots_by_state(self._fleet.live)
+        jobs = self._queue.counts()
+        pilots = pilots_by_state(self._fleet.live, self._queue.served_s())
         return Progress(
             **{**jobs, **pilots},  # type: ignore[arg-type]
             to_come=self._queue.upcoming.to_come,

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..common.durations import duration
 from ..errors import InputError, MissingPrerequisiteError, NeverBegunError, OsgpilotError
 from ..jobs.access_point import AccessPoint
 from ..jobs.manager import JobManager
@@ -161,9 +162,9 @@ def _is_same(holder: RunOwner, me: RunOwner) -> bool:
 
 
 def _in_use(folder: RunFolder, holder: RunOwner, me: RunOwner) -> str:
-    age_min = max(0.0, me.since_s - holder.since_s) / 60
+    age = duration(max(0.0, me.since_s - holder.since_s))
     return (
         f"another Snakemake is running in this folder: run {folder.path.name}, process "
-        f"{holder.pid} on {holder.host}, for {age_min:.0f} min, {lease_age_text(folder)}; end it "
+        f"{holder.pid} on {holder.host}, for {age}, {lease_age_text(folder)}; end it "
         "first, or use another working folder"
     )

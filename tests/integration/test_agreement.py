@@ -164,3 +164,18 @@ def test_retries_are_attempts_of_one_job(workflow):
     assert tuple(told.jobs["steps"].values()) == (*steps(workflow), 0) == (6, 6, 0)
     assert "1 retry" in told.status
     assert told.explained == "nothing waits and nothing failed: no job, and no pilot\n"
+
+
+def test_a_run_that_an_error_stops_is_failed_and_names_the_error_everywhere(workflow):
+    head = body("touch {output}").replace(
+        "    retries: 0\n", "    container: '/opt/sif/missing.sif'\n"
+    )
+    workflow.snakefile(head)
+    assert workflow.run("--software-deployment-method", "apptainer") == 1
+    told = Told(workflow)
+    error = "the container image /opt/sif/missing.sif does not exist"
+    assert error in workflow.said
+    assert (told.state, told.exit_status) == ("failed", 3)
+    assert error in " ".join(told.status.split())
+    assert error in " ".join(told.explained.split())
+    assert error in told.page.partition("<nav")[0]

@@ -64,7 +64,7 @@ def test_the_run_does_what_the_plan_said_and_the_plan_leaves_nothing(workflow):
     assert (project["project"], project["waiting"]) == ("TestProject", 6)
     (start,), (refusal,) = project["starts"], project["refusals"]
     assert (start["count"], start["offer"]) == (1, "compute/4c")
-    assert "at most 1 pilots at a time" in refusal["reason"]
+    assert "at most 1 pilot at a time" in refusal["reason"]
     low_s, high_s = project["expected"]["makespan_s"]
     assert 0 < low_s <= high_s
     (verdict,) = project["verdicts"]

@@ -17,6 +17,11 @@ _START_FAILED = (1003, 1006, 1007)
 pilot's own check before a job (PREPARE_JOB) ends with the last one."""
 
 
+IMAGE_NOT_STARTED = 45
+"""HoldReasonCode SingularityTestFailed. HTCondor 25.14 evicts such a job, and does not hold it."""
+
+
+_FROM_STARTER = re.compile(r"Error from \S+: ")
 _SLOT = re.compile(r"\bslot\w*@([A-Za-z0-9._-]+)")
 
 _INPUT_TRANSFER, _NO_ROOM = 13, (errno.ENOSPC, errno.EDQUOT)
@@ -104,6 +109,11 @@ class Event:
         return self.machine or (named[1] if named else "")
 
     @property
+    def reason(self) -> str:
+        """The text without the slot that it comes from, so that equal reasons are equal texts."""
+        return _FROM_STARTER.sub("", self.text, count=1)
+
+    @property
     def failed_there(self) -> bool:
         """True if the pilot may be at fault: a start failed, or files found no room there."""
         no_room = self.code == _INPUT_TRANSFER and self.subcode in _NO_ROOM
@@ -121,7 +131,8 @@ class Event:
     @property
     def before_hold(self) -> bool:
         """True if it is an eviction before a hold."""
-        return self.kind is EventKind.EVICTED and 0 < self.code < VACATE_CODES
+        of_hold = 0 < self.code < VACATE_CODES and self.code != IMAGE_NOT_STARTED
+        return self.kind is EventKind.EVICTED and of_hold
 
 
 class CommandUsage(NamedTuple):

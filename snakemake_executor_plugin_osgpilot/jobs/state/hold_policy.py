@@ -21,6 +21,9 @@ starts: one job must not bring its owner near either limit."""
 TRANSFERS_MAX = 5
 """Failed file transfers after which a job fails: each may have cost a whole execution."""
 
+REASON_MAX = 200
+"""A longer reason of a failed attempt is cut in the error of its job, whose history has all."""
+
 BACK_OFF_S, BACK_OFF_FACTOR = 10.0, 4
 """A job waits 10 s after its first failed transfer, then 40 s, 160 s and 640 s."""
 
@@ -137,7 +140,9 @@ def history(failed_attempts: tuple[FailedAttempt, ...]) -> str:
 
 
 def _too_many_attempts(job: Job) -> Fail:
-    return Fail(f"it was started {len(job.failed_attempts)} times without success")
+    last = job.failed_attempts[-1].text
+    shown = f", the last time: {last[:REASON_MAX]}" if last else ""
+    return Fail(f"it was started {len(job.failed_attempts)} times without success{shown}")
 
 
 def _more_memory(job: Job, largest: Shape) -> Resize | Fail:

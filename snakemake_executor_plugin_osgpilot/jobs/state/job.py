@@ -197,7 +197,7 @@ def apply_event(job: Job, event: Event) -> Job:
         return replace(job, used_mb=max(job.used_mb, event.memory_mb))
     was_running = job.state is JobState.RUNNING
     # who released a job says nothing of why it was held, which its failed attempts have
-    text = "" if event.kind is EventKind.RELEASED else event.text
+    text = "" if event.kind is EventKind.RELEASED else event.reason
     moved = replace(job, state=_STATE[event.kind], text=text, since_s=event.at_s)
     if event.kind is EventKind.EXECUTE:
         return replace(
@@ -219,5 +219,5 @@ def apply_event(job: Job, event: Event) -> Job:
     evicted = event.kind is EventKind.EVICTED and was_running and not event.before_hold
     failed = event.failed_start or event.kind in (EventKind.NOT_STARTED, EventKind.HELD)
     if evicted or failed:
-        return moved.with_failed_attempt(event.text, event.code, event.subcode)
+        return moved.with_failed_attempt(event.reason, event.code, event.subcode)
     return moved

@@ -17,7 +17,7 @@ from .black_holes import black_holes
 from .bundles import interrupts
 from .bundling import Bundler
 from .departures import Departures
-from .events import Event, EventKind, ImageSent
+from .events import IMAGE_NOT_STARTED, Event, EventKind, ImageSent
 from .job import Job, JobState, apply_event
 from .job_ids import htcondor_id
 from .job_starts import JobStarts
@@ -615,8 +615,11 @@ class JobTracker:
             self.notify(job, action.why)
 
     def _interrupted(self, job: Job) -> None:
-        where = job.failed_attempts[-1].place
-        self.notify(job, f"was interrupted {where}; HTCondor runs it again")
+        last = job.failed_attempts[-1]
+        if last.code == IMAGE_NOT_STARTED:
+            self.notify(job, f"its container image did not start {last.place}: {last.text}")
+        else:
+            self.notify(job, f"was interrupted {last.place}; HTCondor runs it again")
         if failure := hold_policy.exhausted(job):
             self.fail(job, failure.why)
 

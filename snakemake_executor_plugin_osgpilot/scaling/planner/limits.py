@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
+from ...common.counting import count_of
 from ...model.plan import Launch, Plan, Refusal
 from ...model.resources import UNBOUNDED, Pilot, PilotType, Policy
 from ...model.snapshot import Commitment, Gate, Snapshot
@@ -87,17 +88,19 @@ Rule = Callable[[Commitment, Policy, PilotType, int], tuple[float, str]]
 def pilots_max(
     taken: Commitment, policy: Policy, offer: PilotType, walltime_s: int
 ) -> tuple[float, str]:
-    return policy.pilots_max - taken.pilots, f"at most {policy.pilots_max} pilots at a time"
+    return (
+        policy.pilots_max - taken.pilots,
+        f"at most {count_of(policy.pilots_max, 'pilot')} at a time",
+    )
 
 
 def pending_max(
     taken: Commitment, policy: Policy, offer: PilotType, walltime_s: int
 ) -> tuple[float, str]:
     where = f" at {offer.site}" if len(policy.sites) > 1 else ""
-    return (
-        policy.pending_max - taken.at(offer.site).pending,
-        f"at most {policy.pending_max} pilots wait in Slurm's queue{where}",
-    )
+    most = count_of(policy.pending_max, "pilot waits", "pilots wait")
+    room = policy.pending_max - taken.at(offer.site).pending
+    return room, f"at most {most} in Slurm's queue{where}"
 
 
 def cores_max(
@@ -106,7 +109,7 @@ def cores_max(
     if policy.cores_max is None:
         return inf, ""
     room = (policy.cores_max - taken.cores) // offer.charged_cores
-    return room, f"at most {policy.cores_max} cores at a time"
+    return room, f"at most {count_of(policy.cores_max, 'core')} at a time"
 
 
 def budget(

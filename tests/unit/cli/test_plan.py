@@ -47,6 +47,12 @@ def test_the_exit_status_is_1_if_slurm_would_refuse_a_pilot(planned):
     )
 
 
+def test_an_argument_that_snakemake_does_not_know_is_named_without_the_usage():
+    refused = CliRunner().invoke(main, ["plan", "--executor", "osgpilot", "--osgpilot-max-pilts=1"])
+    assert refused.exit_code == 2
+    assert refused.stderr == "Error: unrecognized arguments: --osgpilot-max-pilts=1\n"
+
+
 def test_a_site_that_does_not_answer_is_named_and_the_run_can_begin(planned):
     found = Preview((), (project(),), "", silent={"Far": "ssh far: Connection refused"})
     said = planned(found)

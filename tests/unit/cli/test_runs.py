@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
@@ -80,6 +81,29 @@ def test_a_folder_without_runs_says_so(osgpilot):
         assert "there is no run of osgpilot in" in missing.output
 
 
+@pytest.mark.parametrize("command", ["status", "runs", "explain"])
+def test_a_current_folder_that_was_deleted_is_named_in_one_line(tmp_path, monkeypatch, command):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    refused = CliRunner().invoke(main, [command])
+    assert refused.exit_code == 1
+    assert refused.output.splitlines()[-1].startswith("Error: the current folder no longer exists")
+
+
+def test_output_that_finds_no_room_is_one_line(osgpilot, tmp_path):
+    osgpilot.write("20260101-1-aa", *DONE)
+    command = "from snakemake_executor_plugin_osgpilot.cli import main; main()"
+    with Path("/dev/full").open("w") as full:
+        refused = subprocess.run(
+            [sys.executable, "-c", command, "status", "--dir", str(tmp_path)],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert refused.returncode == 1
+    assert refused.stderr == "Error: the output cannot be written: No space left on device\n"
+
+
 def test_a_run_is_named_by_the_beginning_of_its_id(osgpilot):
     osgpilot.write("20260101-1-aa", *DONE, END)
     osgpilot.write("20260102-1-bb", *DONE, FAILED, END)
@@ -125,6 +149,17 @@ def test_logs_of_a_job_a_rule_and_a_pilot_are_shown(logged):
     assert logged("logs", "a", "--paths").output.strip().endswith("jobs/000001/output")
     (entry,) = json.loads(logged("logs", "104", "--json").output)
     assert entry["of"] == "pilot 104: failed"
+
+
+def test_the_log_of_the_rule_of_a_failed_job_is_shown_and_named(osgpilot, tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/a.log").write_text("no such contig\n")
+    failed = {**FAILED, "logs": ["logs/a.log", str(tmp_path / "logs/none.log")]}
+    osgpilot.write("20260101-1-aa", *DONE, failed)
+    shown = osgpilot("logs", "a")
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.endswith("logs/a.log\nno such contig\n")
+    assert "the log of the rule: logs/a.log" in osgpilot("explain", "a").output
 
 
 def test_a_log_that_is_not_there_or_a_link_is_not_shown(logged, tmp_path):

@@ -32,6 +32,18 @@ def test_every_block_says_what_it_is(page: Path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_row_of_a_table_is_one_line_with_all_cells(page: Path):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for paragraph in re.findall(r"^\|.*(?:\n.+)*", text, re.MULTILINE):
+        rows = paragraph.splitlines()
+        # a bar divides cells even in code, unless it is escaped
+        cells = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
+        broken = [row for row, bars in zip(rows, cells, strict=True) if bars != cells[0]]
+        assert broken == [], "a row is broken into lines, or has too many or too few cells"
+        assert all(row.startswith("|") and row.endswith("|") for row in rows), paragraph
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_command_and_option_that_is_named_exists(page: Path):
     for line in commands(page):
         words = shlex.split(line.split("|")[0].split(" #")[0].split(" > ")[0])

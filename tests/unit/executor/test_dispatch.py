@@ -245,6 +245,25 @@ def test_an_error_at_the_start_is_one_line_and_leaves_nothing(opened):
     with pytest.raises(ApiError, match=r"^osgpilot: rule map: the resource ospool is 3"):
         dispatcher(*jobs("map", ospool=3))
     assert [one.ended for one in opened] == [1]
+    assert opened[0].error.startswith("rule map: the resource ospool is 3")
+
+
+@pytest.mark.parametrize(
+    ("stopped", "error"),
+    [
+        (ApiError("osgpilot: rule map: no such\nimage"), "rule map: no such image"),
+        (AssertionError(), "AssertionError"),
+        (KeyboardInterrupt(), ""),
+        (SystemExit(1), ""),
+    ],
+)
+def test_the_error_that_stops_snakemake_is_recorded_in_each_run(opened, stopped, error):
+    made = dispatcher(*jobs("map"), *jobs("other", osg_project="Theirs"))
+    try:
+        raise stopped
+    except type(stopped):
+        made.cancel()
+    assert [one.error for one in opened] == [error, error]
 
 
 @pytest.mark.parametrize("setting", [{"offload": "maybe"}])

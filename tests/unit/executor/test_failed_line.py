@@ -78,6 +78,15 @@ def test_a_log_of_the_rule_comes_first_and_attempts_are_counted(tmp_path):
             ),
             'exit status 127, "gatk: command not found"',
         ),
+        (
+            failure_text(
+                "exit status 1",
+                "",
+                "",
+                'RuleException:\nbad value\n  File "/w/Snakefile", line 3, in __rule_a\n',
+            ),
+            'exit status 1, "bad value"',
+        ),
     ],
 )
 def test_a_failure_is_summed_up_in_one_line(text, short):

@@ -67,8 +67,11 @@ def test_history_gets_names_and_dependencies_of_jobs(batch):
 
 def test_history_gets_usage_and_failures(batch):
     listener, recorder = history(batch)
-    listener.ended([EndedJob("001", USED), EndedJob("002", None, "exit status 1")])
-    assert recorder.made == [("spent", {"001": USED}), ("failed", "002", "exit status 1")]
+    listener.ended([EndedJob("001", USED), EndedJob("002", None, "exit status 1", ("a.log",))])
+    assert recorder.made == [
+        ("spent", {"001": USED}),
+        ("failed", "002", "exit status 1", ("a.log",)),
+    ]
 
 
 def test_a_check_without_jobs_still_settles_the_journal():

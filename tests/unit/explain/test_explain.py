@@ -380,3 +380,10 @@ def test_a_bundle_that_waits_is_explained_as_a_job_of_htcondor():
     assert "can run it now" in found.lines[-1]
     (found,) = explain("12.3", bundle("waiting"))
     assert "HTCondor job 12.3 in a bundle" in found.lines[0]
+
+
+def test_the_error_that_stopped_a_run_is_explained_first():
+    error = "rule map: the container image /opt/nope.sif does not exist"
+    first, *_ = explain("", run(job("failed"), alive=False, ended=True, error=error))
+    assert first.lines[-1] == error
+    assert "start Snakemake again" in first.next_step

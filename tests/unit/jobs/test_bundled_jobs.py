@@ -126,6 +126,7 @@ def again(queue, ap, keys):
     ("kind", "more"),
     [
         (EventKind.EVICTED, {"code": 1005}),
+        (EventKind.EVICTED, {"code": 45}),
         (EventKind.NOT_STARTED, {"text": "no such pilot"}),
         (EventKind.HELD, {"code": 34, "subcode": 102}),
         (EventKind.HELD, {"code": 12, "subcode": 28}),

@@ -113,6 +113,25 @@ def test_repeatedly_interrupted_job_fails_with_its_history(queue, ap):
     assert ap.removed == ["1.0"]
 
 
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_job_whose_image_never_starts_fails_with_the_reason(queue, ap, slots):
+    # HTCondor starts it again by itself, for as long as it is in the queue
+    queue.add([job("a")])
+    queue.send()
+    why = "Singularity test failed:FATAL: no such image"
+    for number in range(FAILED_ATTEMPTS_MAX):
+        where = f"slot1_{number % slots}@LocalPool.n1"
+        ap.tell("a", EventKind.EXECUTE, pilot="p1", allocation_id="7", node="n1")
+        ap.tell("a", EventKind.EVICTED, code=45, text=f"Error from {where}: {why}")
+    queue.follow()
+    queue.repair(NOW_S)
+    (failed,) = queue.over().values()
+    assert failed.text.endswith(f"10 times without success, the last time: {why}")
+    assert history(failed.failed_attempts) == f"{why} (in Slurm job 7 on n1)"
+    (notice,) = queue.notices()
+    assert notice.endswith(f"image did not start in Slurm job 7 on n1: {why}")
+
+
 def test_failed_starts_count_as_attempts(queue, ap):
     queue.add([job("a")])
     queue.send()

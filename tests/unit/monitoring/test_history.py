@@ -121,6 +121,13 @@ def test_pilot_is_recorded_with_times_of_its_states(recorded):
     assert recorded.replayed.is_over
 
 
+def test_the_error_that_stopped_a_run_is_recorded_without_secrets(recorded):
+    recorded.chronicle.redact = Redactor(["hunter2-hunter2"])
+    recorded.chronicle.end(detached=False, error="no image hunter2-hunter2")
+    assert recorded.replayed.error.startswith("no image ")
+    assert "hunter2" not in recorded.replayed.error
+
+
 def test_plans_are_recorded_on_decisions_and_periodically(recorded):
     recorded.add("a")
     recorded.tick()

@@ -101,11 +101,13 @@ def test_without_a_target_nothing_is_sent(logged):
         (Progress(0, 0, 3, 0, steps=Steps(3, 5, 1)), {}, "failed"),
         (Progress(0, 0, 3, 1), {"interrupted": True}, "interrupted"),
         (Progress(1, 1, 3, 0), {"interrupted": True, "detached": True}, "detached"),
+        (Progress(0, 0, 3, 0), {"error": "rule map: no such image"}, "failed"),
     ],
 )
 def test_the_message_says_how_a_run_ended(progress, how, state):
-    known = {"interrupted": False, "detached": False, **how}
+    known = {"interrupted": False, "detached": False, "error": "", **how}
     message = ended("r1", "/w", progress, **known)
     assert message.subject.startswith(f"osgpilot: run r1 {state}")
     assert "3 done" in message.text
+    assert known["error"] in message.text
     assert "needs you" in needs_person("r1", "/w", "the budget is spent").subject

@@ -3,7 +3,9 @@
 import pytest
 
 from snakemake_executor_plugin_osgpilot.jobs.state.rule_sums import RuleSums
+from snakemake_executor_plugin_osgpilot.model.resources import Pilot, PilotState, Shape
 from snakemake_executor_plugin_osgpilot.model.upcoming import RuleAhead, UpcomingWork
+from snakemake_executor_plugin_osgpilot.monitoring.progress import pilots_by_state
 from snakemake_executor_plugin_osgpilot.scaling.planner.eta import Eta, Rest, eta, mean_s, rests_of
 
 
@@ -116,3 +118,10 @@ def test_remaining_work_includes_upcoming_jobs():
 def test_failed_jobs_do_not_count_for_the_mean():
     sums = RuleSums(jobs=3, cores=3, failed=2, past_core_s=2.0)
     assert rests_of({"map": sums}, UpcomingWork(), {}, 0.0)["map"].takes_s is None
+
+
+def test_a_pilot_that_has_started_jobs_is_ready_before_slurm_says_that_it_runs():
+    states = ("PENDING", "BOOTING", "READY", "DRAINING", "BOOTING")
+    pilots = [Pilot(f"p{n}", Shape(4, 3800), PilotState[each]) for n, each in enumerate(states)]
+    counts = pilots_by_state(pilots, {"p0", "p3", "p4"})
+    assert counts == {"pending": 0, "booting": 1, "ready": 3}

@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import asdict
+from html import escape
 from itertools import permutations
 
 import pytest
@@ -272,6 +273,18 @@ def test_a_run_that_was_to_end_before_the_last_steps_is_done():
     until.take([{**LIFE, "about": {"until": "map"}}, steps, end])
     assert seen(cut_short).state is RunState.INTERRUPTED
     assert seen(until).state is RunState.DONE
+
+
+def test_a_run_that_an_error_stopped_is_failed_and_names_the_error():
+    error = "rule map: the container image /opt/<nope>.sif does not exist"
+    steps = {"kind": "steps", "done": 0, "total": 0, "failed": 0}
+    end = {"kind": "end", "at_s": BEGUN_S + 9, "detached": False, "error": error}
+    run = ReplayedRun().take([LIFE, steps, end])
+    assert seen(run).state is RunState.FAILED
+    assert f"stopped by an error: {error}" in printed(seen(run))
+    assert escape(error) in page(run, seen(run))
+    run.take([LIFE])
+    assert "stopped by" not in printed(seen(run, alive=True)), "it was started again"
 
 
 def test_the_page_begins_with_workflow_command_versions_and_the_reasons_of_failures():

@@ -188,7 +188,7 @@ def test_job_that_never_starts_fails(ap):
         ap.tell("s0", EventKind.EVICTED, code=1007, text="no default image")
     queue.follow()
     queue.repair(3000.0)
-    assert queue.over()["s0"].text == "it was started 10 times without success"
+    assert "10 times without success" in queue.over()["s0"].text
 
 
 def test_schedd_crash_during_submission_is_no_rejection():

@@ -71,7 +71,7 @@ def test_a_refusal_by_a_limit_of_a_site_names_the_site():
     own = tuple(SiteLimits(site, pilots_max=1) for site in "AB")
     decided = plan(Snapshot(0.0, MANY), Estimates(), replace(FAST, site_limits=own))
     assert {refusal.reason for refusal in decided.refusals} <= {
-        "at most 1 pilots at a time at A", "at most 1 pilots at a time at B",
+        "at most 1 pilot at a time at A", "at most 1 pilot at a time at B",
     }  # fmt: skip
     assert decided.refusals
 
