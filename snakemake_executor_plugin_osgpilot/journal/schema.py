@@ -129,13 +129,19 @@ def _broken(path: Path, how: str) -> OsgpilotError:
     )
 
 
+def reason(error: sqlite3.Error) -> str:
+    """Return what SQLite says; it has one message for all but a full disk."""
+    said = str(error)
+    return f"{said} (is your quota there used up?)" if said == "disk I/O error" else said
+
+
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
     """Translate errors of SQLite."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise unusable(path, str(error)) from error
+        raise unusable(path, reason(error)) from error
     except sqlite3.DatabaseError as error:
         raise _broken(path, str(error)) from error
 

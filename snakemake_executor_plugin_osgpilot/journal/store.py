@@ -24,7 +24,7 @@ from ..model.identity import PilotSharing, RunIdentity
 from ..model.resources import JobClass, Pilot, PilotState, Shape
 from .holder import RunOwner
 from .location import Place, SiteLocation
-from .schema import connect, create, damaged, unusable
+from .schema import connect, create, damaged, reason, unusable
 
 
 class Journal:
@@ -89,7 +89,8 @@ class Journal:
         try:
             yield
         except sqlite3.Error as error:
-            raise NotRecordedError(f"the journal {self._path} cannot be {done}: {error}") from error
+            why = reason(error)
+            raise NotRecordedError(f"the journal {self._path} cannot be {done}: {why}") from error
         except RunTakenOverError as lost:
             self.on_lost(lost)
             raise
@@ -259,7 +260,7 @@ class Journal:
             try:
                 return self._db.execute(query).fetchall()
             except sqlite3.OperationalError as error:
-                raise unusable(self._path, str(error)) from error
+                raise unusable(self._path, reason(error)) from error
             except sqlite3.Error as error:
                 raise damaged(self._path, str(error)) from error
 

@@ -42,7 +42,6 @@ _KEPT = {
 
 _DENIED = ("permission denied", "too many authentication failures", "no more authentication")
 
-
 _OF_LOGIN = ("user", "hostname", "port", "proxyjump", "proxycommand", "identityfile")
 """Options on which it depends where a login goes, and as whom."""
 

@@ -306,3 +306,60 @@ def test_sites_on_one_host_share_a_login_and_cleanup_finds_the_folder_of_each(
     ap.say("rm", "-r", "/home/alice/pilots-One", "/home/alice/pilots-Two")
     ap.say("sh", "-c", "rm -rf /tmp/osgpilot-*", host="ap")
     until(lambda: nothing_left(ap), 90, "an empty cluster")
+
+
+LOSSY = "10.99.0.77"
+"""A second address of the cluster, whose packets can get lost."""
+
+LOSSY_HOST = f"""
+Host lossy
+    HostName {LOSSY}
+    HostKeyAlias login
+"""
+NOWHERE = "02:00:00:00:00:99"
+
+
+def lose_packets(pool: Pool, *, lost: bool) -> None:
+    """Send packets for the second address to a station that is not there, or to the cluster."""
+    nowhere = ("replace", LOSSY, "lladdr", NOWHERE, "nud", "permanent", "dev", "eth0")
+    change = nowhere if lost else ("del", LOSSY, "dev", "eth0")
+    pool.say("ip", "neigh", *change, host="ap", user="root")
+
+
+@pytest.fixture
+def lossy(ap: Pool) -> Iterator[Pool]:
+    """The pool, with a name of the cluster whose packets can get lost without a word."""
+    ap.say("ip", "address", "add", f"{LOSSY}/24", "dev", "eth0", user="root")
+    put(ap, "/home/alice/.ssh/config", LOSSY_HOST, host="ap")
+    assert ap.say("ssh", "lossy", "hostname", host="ap") == "login"
+    yield ap
+    ap.run("ip", "neigh", "del", LOSSY, "dev", "eth0", host="ap", user="root")
+    ap.say("ip", "address", "del", f"{LOSSY}/24", "dev", "eth0", user="root")
+    ap.say("rm", "/home/alice/.ssh/config", host="ap")
+
+
+def test_a_link_that_loses_packets_hangs_neither_a_run_nor_its_end(lossy: Pool):
+    many = SNAKEFILE.replace("range(4)", "range(60)").replace("sleep 25", "sleep 5")
+    put(lossy, f"{HERE}/Snakefile", many)
+    for name, alias in (("Near", "login"), ("Far", "lossy")):
+        content = {**SITE, "resource": name, "limits": {"max_pilots": 1}}
+        content["slurm"] = {"ssh": alias, "folder": f"~/pilots-{name}"}
+        put(lossy, f"{HERE}/{name}.yaml", yaml.safe_dump(content))
+    files = ["Near.yaml,Far.yaml" if word == "site.yaml" else word for word in SNAKEMAKE]
+    shown = ("squeue", "--noheader", "--me", "--states=all", "--format=%j")
+    with started(lossy, *files) as workflow:
+        until(lambda: "at Far on n" in said(lossy), 90, "a pilot at the site")
+        lose_packets(lossy, lost=True)
+        left_alone = "site Far is left alone and polled again later: "
+        until(lambda: left_alone in said(lossy), 100, "the notice")
+        until(lambda: "Finished jobid" in said(lossy), 90, "jobs at the other site")
+        lossy.say("pkill", "-INT", "-f", "^python -m snakemake", host="ap")
+        # it asks the site a few times for its pilots, each time for as long as a login may take
+        workflow.wait(90)
+    assert "could not end the pilots: Far: " in said(lossy)
+    lose_packets(lossy, lost=False)
+    names = lossy.say(*shown).splitlines()
+    lossy.say("osgpilot", "cleanup", "--yes", host="ap", folder=HERE)
+    until(lambda: nothing_left(lossy), 90, "an empty cluster")
+    recorded = json.loads(in_run(lossy, "record.json"))["pilots"]
+    assert sorted({pilot["name"] for pilot in recorded}) == sorted(names), "none twice"

@@ -1,7 +1,8 @@
 """The journal: written before each action, read by the next session of the run."""
 
+import resource
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from snakemake_executor_plugin_osgpilot.errors import (
     InputError,
     JournalDamagedError,
     MissingPrerequisiteError,
+    NotRecordedError,
     OutcomeUnknownError,
     RunTakenOverError,
 )
@@ -220,6 +222,28 @@ def test_locked_journal_is_not_damaged(journal, path):
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(MissingPrerequisiteError, match="database is locked"):
             journal.check()
+
+
+@contextmanager
+def no_growth():
+    """Have each write that makes a file larger fail, as one does that exceeds a quota."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_quota_that_is_used_up_is_named_and_nothing_is_lost(journal, path):
+    note(journal, "1", "2")
+    journal.intend(["1"])
+    with no_growth(), pytest.raises(NotRecordedError, match="is your quota there used up"):
+        journal.intend(["2"])
+    journal.check()
+    journal.intend(["2"])
+    with later(path) as found:
+        assert [entry.key for entry in found.entries()] == ["1", "2"]
 
 
 def test_failed_write_is_reported_and_retried(journal, path):

@@ -117,15 +117,15 @@ class ClockAhead(Here):
 
 def test_a_clock_that_is_off_is_known_and_steady():
     host, seen = Host(there := ClockAhead()), []
-    for there.by_s in (1, 600, 604, -600, 0):
+    for there.by_s in (0, 600, 602, -600, 0):
         try:
             host.run(["true"])
         except OutcomeUnknownError:
             host.run(["true"])
         seen.append(host.ahead_s)
     assert seen[0] == seen[-1] == 0.0, "what may be the time that a command took to begin"
-    assert seen[1] == seen[2] == pytest.approx(600, abs=5)
-    assert seen[3] == pytest.approx(-600, abs=5)
+    assert seen[1] == seen[2] == pytest.approx(600, abs=9)
+    assert seen[3] == pytest.approx(-600, abs=9)
 
 
 def test_changed_remote_clock_is_detected(monkeypatch):
