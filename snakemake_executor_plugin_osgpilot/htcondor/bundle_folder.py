@@ -78,7 +78,7 @@ class BundleFolders:
     def _take(self, back: Path, job_folder: Path) -> MemberEnd | None:
         """Move the results of one job; its status comes last, as it says that they are there."""
         with suppress(OSError):
-            if parse(back / "status") is not None:
+            if (end := parse(back / "status")) is not None:
                 for name, target, is_right in (
                     ("returned", OUTPUT_FOLDER, S_ISDIR), ("output", JOB_OUTPUT, S_ISREG),
                 ):  # fmt: skip
@@ -86,6 +86,7 @@ class BundleFolders:
                         if is_right((back / name).lstat().st_mode):
                             (back / name).rename(job_folder / target)
                 (back / "status").rename(job_folder / STATUS)
+                return end
         return parse(job_folder / STATUS)
 
 

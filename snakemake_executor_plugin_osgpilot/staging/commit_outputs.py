@@ -157,7 +157,7 @@ def _put_in_place(outputs: Iterable[str], payload: Payload, links: Links, job_fo
 
 def _check_free(target: Path) -> None:
     """Raise `OSError` for a folder in a file's place: it is not the job's, so it stays."""
-    if target.is_dir() and not target.is_symlink():
+    if kind(target, "") == "folder":
         raise IsADirectoryError(
             errno.EISDIR, "a folder is in its place, which is left as it is", str(target)
         )
@@ -211,16 +211,21 @@ def _waypoints(target: Path, job_folder: Path, number: str) -> tuple[Path, Path]
     Both are on the disk of `target`, so that each step is a rename. That is the disk of the run's
     folder, unless a folder of outputs is a link to another disk.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if _same_disk(target.parent, job_folder):
+    if _made(target.parent).st_dev == job_folder.stat().st_dev:
         return job_folder / REPLACED / number, job_folder / PLACING / number
     run = job_folder.parents[1].name
     hidden = f"{target.parent}/.osgpilot-{run}-{job_folder.name}-{number}"
     return Path(f"{hidden}.{REPLACED}"), Path(f"{hidden}.{PLACING}")
 
 
-def _same_disk(one: Path, other: Path) -> bool:
-    return one.stat().st_dev == other.stat().st_dev
+def _made(folder: Path) -> os.stat_result:
+    """Return the status of a folder, which is made unless it is there."""
+    with suppress(FileNotFoundError):
+        status = folder.stat()
+        if S_ISDIR(status.st_mode):
+            return status
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.stat()
 
 
 def _second(back: Path, path: str, by: Path, links: Mapping[str, str]) -> Path:
@@ -234,14 +239,14 @@ def _second(back: Path, path: str, by: Path, links: Mapping[str, str]) -> Path:
     # else it lies beside its target, see `_waypoints`
     linked = lies_in(str(by), str(back.parent))
     try:
-        _copy(back / path, by, _link if linked else shutil.copy2)
+        _copy(back / path, by, _link if linked else _duplicate)
     except OSError:
         _remove(by)
         if not linked:
             raise
         if not links:
             return back / path
-        _copy(back / path, by, shutil.copy2)
+        _copy(back / path, by, _duplicate)
     for below, to in links.items():
         link = by / below if below else by
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -249,9 +254,9 @@ def _second(back: Path, path: str, by: Path, links: Mapping[str, str]) -> Path:
     return by
 
 
-def _link(source: Path, by: Path) -> None:
+def _link(source: Path, by: Path, mode: int) -> None:
     # a hard link would share the set-user-ID bit, which lets others run it as its owner
-    if source.lstat().st_mode & _SPECIAL_BITS:
+    if mode & _SPECIAL_BITS:
         shutil.copy2(source, by)
         by.chmod(by.stat().st_mode & 0o777)
     else:
@@ -261,11 +266,20 @@ def _link(source: Path, by: Path) -> None:
 _SPECIAL_BITS = S_ISUID | S_ISGID | S_ISVTX
 
 
-def _copy(source: Path, by: Path, copy: Callable[[Path, Path], object]) -> None:
-    """Copy the file or folder `source` to `by`, if it exists; follow no link."""
-    mode = source.lstat().st_mode if os.path.lexists(source) else 0
+def _duplicate(source: Path, by: Path, mode: int) -> None:
+    shutil.copy2(source, by)
+
+
+def _copy(source: Path, by: Path, copy: Callable[[Path, Path, int], object]) -> None:
+    """Copy the file or folder `source` to `by`, if it exists; follow no link. `copy` gets the mode
+    of a file, too.
+    """
+    try:
+        mode = source.lstat().st_mode
+    except OSError:
+        return
     if S_ISREG(mode):
-        copy(source, by)
+        copy(source, by, mode)
         return
     if not S_ISDIR(mode):
         return
@@ -280,7 +294,9 @@ def _copy(source: Path, by: Path, copy: Callable[[Path, Path], object]) -> None:
 def _remove(path: Path) -> None:
     """Remove what an earlier attempt left at `path`; what cannot be removed stays."""
     try:
-        path.unlink(missing_ok=True)
+        os.unlink(path)  # noqa: PTH108 - most often there is nothing
+    except FileNotFoundError:
+        return
     except OSError:
         if path.is_dir() and not path.is_symlink():
             discard(path)
