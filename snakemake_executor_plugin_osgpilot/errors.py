@@ -30,7 +30,7 @@ class OsgpilotError(Exception):
 
 
 class InputError(OsgpilotError):
-    """What the user gave cannot be used; the text names flag or key, value and remedy."""
+    """Invalid input of the user; the text names the flag or key, the value and a solution."""
 
 
 class JournalDamagedError(InputError):

@@ -13,7 +13,7 @@ QUOTED_MAX = 200
 
 _PLACE = re.compile(r" \((?:in Slurm job|on) [^()]*\)$")
 _SHELL = re.compile(r"^\S+: line \d+: ")
-"""What bash puts before its own messages in a script."""
+"""The prefix of bash's own messages in a script."""
 
 _NOISE = re.compile(
     r"\W*|Traceback \(most recent call last\):|To reproduce.*|Removing output.*"

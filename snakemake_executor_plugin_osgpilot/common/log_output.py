@@ -1,4 +1,4 @@
-"""Where log records of this package go: to one handler, while a command or a workflow runs."""
+"""Send log records of this package to one handler while a command or a workflow runs."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def log_file_disabled() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RenderedScript:
-    """What Snakemake would write and run for a script: `command` starts the file.
+    """A script as Snakemake would write and run it: `command` starts the file.
 
     If Snakemake tries a command first, that is `tried`, and `otherwise` is what it starts if that
     fails. `environment` are variables beside those of every shell command.

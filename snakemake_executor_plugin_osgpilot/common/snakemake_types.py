@@ -188,7 +188,7 @@ class SnakemakeLogger(Protocol):
 
 
 class Executor(Protocol):
-    """What runs jobs for Snakemake."""
+    """An executor of Snakemake."""
 
     def run_jobs(self, jobs: Iterable[AnyJob]) -> None: ...
     def cancel(self) -> None: ...

@@ -42,7 +42,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Trial:
-    """What Slurm said of the pilots of a file to be (`sbatch --test-only`).
+    """Slurm's answers about the pilots of a new site file (`sbatch --test-only`).
 
     `memory` is the way in which the site wants memory requested (`slurm.memory`), `refused` the
     partitions of which Slurm refuses pilots, with its message.

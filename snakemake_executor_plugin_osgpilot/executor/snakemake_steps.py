@@ -1,4 +1,4 @@
-"""What Snakemake knows of a workflow as a whole: its own count of jobs, and how it was started."""
+"""Snakemake's view of a workflow as a whole: its count of jobs, and how it was started."""
 
 from __future__ import annotations
 

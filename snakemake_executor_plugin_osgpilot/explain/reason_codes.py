@@ -88,7 +88,7 @@ REFUSALS: dict[str, str] = {
     START_FAILURE_LIMIT: "see why starts fail (condor_q -hold, and the logs of pilots); jobs start "
     "again later",
 }
-"""What to do about a refusal of the planner, by its limit."""
+"""The user's next step after a refusal of the planner, by its limit."""
 
 
 def of_slurm(reason: str) -> Meaning | None:

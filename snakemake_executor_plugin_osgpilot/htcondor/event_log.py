@@ -51,7 +51,8 @@ SILENCE_S = 60.0
 a minute (Scalable Job Tracking, Access Point policy configuration)."""
 
 LONG_AGO_S = -86400
-"""When to stop waiting for events: with 0, a clock that steps back within a call makes it wait."""
+"""The time to stop waiting for events: with 0, a clock that steps back within a call would make it
+wait."""
 
 
 class EventLog:

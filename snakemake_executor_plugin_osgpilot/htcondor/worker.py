@@ -37,7 +37,7 @@ _WAITING = (
 HOLD_REASON = "osgpilot: temporary hold to trigger rematching"
 
 SECOND_LATEST_CYCLE = "LastNegotiationCycleTime1"
-"""When the cycle before the latest one began (HTCondor manual, Negotiator ClassAd Attributes)."""
+"""The start of the cycle before the latest one (HTCondor manual, Negotiator ClassAd Attributes)."""
 
 _METHODS = "HasFileTransferPluginMethods"
 _TESTED = "OSG_NODE_VALIDATED"

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, order=True)
 class SlurmHost:
-    """Where Slurm is: the host of its commands (empty: this one), and the cluster that they name
-    (empty: the one of that host).
+    """The location of Slurm: the host of its commands (empty: this one), and the cluster that they
+    name (empty: the one of that host).
     """
 
     ssh: str = ""
@@ -34,7 +34,7 @@ class SiteLocation:
 
     @property
     def slurm(self) -> SlurmHost:
-        """Where its Slurm is."""
+        """The location of its Slurm."""
         return SlurmHost(self.ssh, self.cluster)
 
 
@@ -65,7 +65,7 @@ class Place:
 
     @property
     def slurms(self) -> frozenset[SlurmHost]:
-        """Where the Slurms of its sites are."""
+        """The locations of the Slurms of its sites."""
         return frozenset(site.slurm for site in self.sites)
 
     def with_folders(self, folders: Mapping[str, str]) -> Place:

@@ -1,4 +1,4 @@
-"""Whether a process of this host has a file open."""
+"""Find out whether a process of this host has a file open."""
 
 from __future__ import annotations
 

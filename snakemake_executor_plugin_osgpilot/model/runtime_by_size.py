@@ -1,4 +1,4 @@
-"""How the runtime of a rule's jobs depends on the size of their inputs, learned from ended ones."""
+"""Learn from ended jobs how the runtime of a rule depends on the size of the inputs."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _pearson(xs: Sequence[float], ys: Sequence[float]) -> float:
 
 
 class RuntimesBySize:
-    """What is known of each rule: jobs of `earlier` runs, and those noted since.
+    """The knowledge about each rule: jobs of `earlier` runs, and those noted since.
 
     An effect is seldom computed again, so that waiting jobs are seldom reordered. `_counts` are the
     jobs known of each rule, `_computed` how many there were then; every `_strides`th one is kept.

@@ -26,7 +26,7 @@ TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Message:
-    """What happened to a run: a line, and more on it."""
+    """A message about a run: a line, and details."""
 
     run: str
     subject: str

@@ -36,7 +36,7 @@ class Allocation:
 
 
 class Expectation(NamedTuple):
-    """What Slurm expects of an allocation: its wait, and the cores that it would give it (0: it
+    """Slurm's expectation of an allocation: its wait, and the cores that it would get (0: it
     does not say).
     """
 
@@ -45,7 +45,7 @@ class Expectation(NamedTuple):
 
 
 class PilotRequests(Protocol):
-    """What the pilots of one run request from the batch system."""
+    """The requests of one run's pilots to the batch system."""
 
     @property
     def offers(self) -> Mapping[str, PilotType]:

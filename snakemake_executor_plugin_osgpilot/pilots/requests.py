@@ -1,4 +1,4 @@
-"""What the pilots of a run request from Slurm."""
+"""The requests of a run's pilots to Slurm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the charged core-hours went. Pure."""
+"""Split the charged core-hours by their use. Pure."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ class Pilot:
 
     @property
     def since_s(self) -> float:
-        """When it came to its state."""
+        """The time when it entered its state."""
         return self.moves.get(self.state, self.asked_s)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from ..journal.process import started, this_process
 from ..journal.run_folder import RunFolder
 from ..monitoring.history_file import HISTORY, read
 from .replay import ReplayedRun
+
+STATE = Path(".snakemake", "osgpilot")
+"""The folder of runs in a working folder."""
 
 
 def find(workdir: Path, run: str = "") -> Path:
@@ -36,14 +40,17 @@ def find(workdir: Path, run: str = "") -> Path:
 
 def newest_first(workdir: Path) -> list[Path]:
     """Return the folders of runs that have a history."""
-    histories = (workdir / ".snakemake" / "osgpilot").glob(f"*/{HISTORY}")
+    histories = (workdir / STATE).glob(f"*/{HISTORY}")
     ordered = sorted(histories, key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.parent for path in ordered]
 
 
 def no_run_in(workdir: Path) -> InputError:
-    """Return the error of a folder without runs."""
+    """Return the error of a folder without runs, or with runs that only another user can read."""
     where = workdir.absolute()
+    runs = where / STATE
+    if runs.is_dir() and not os.access(runs, os.R_OK | os.X_OK):
+        return InputError(f"the runs in {where} are of another user: {runs} cannot be read")
     return InputError(f"there is no run of osgpilot in {where}; name its folder with --dir")
 
 

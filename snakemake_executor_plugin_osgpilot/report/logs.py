@@ -1,4 +1,4 @@
-"""Which files have the output of a job or a pilot. Pure."""
+"""Find the files with the output of a job or a pilot. Pure."""
 
 from __future__ import annotations
 

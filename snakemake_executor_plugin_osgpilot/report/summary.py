@@ -87,7 +87,7 @@ class SiteView:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a plan did or did not do, and why."""
+    """A decision of a plan, or one that it declined, and the reason."""
 
     at_s: float
     text: str

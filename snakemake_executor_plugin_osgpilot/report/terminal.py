@@ -169,7 +169,7 @@ def _spent(view: View) -> str:
 
 @dataclass(frozen=True)
 class _ByWidth:
-    """What is shown depends on the columns that there are."""
+    """Content that depends on the width of the terminal."""
 
     make: Callable[[int], RenderableType]
 

@@ -29,7 +29,7 @@ to Slurm, a wait in its queue and two starts of Snakemake."""
 
 
 class Where(Enum):
-    """Where jobs run; messages show the values."""
+    """The places where jobs run; messages show the values."""
 
     OSPOOL = "OSPool"
     SLURM = "Slurm"
@@ -37,7 +37,7 @@ class Where(Enum):
 
 
 class Offload(Enum):
-    """Where rules go that do not set `ospool`."""
+    """The setting for rules without the resource `ospool`."""
 
     AUTO = "auto"
     ALWAYS = "always"
@@ -91,7 +91,9 @@ class Ways:
 
 @dataclass(frozen=True)
 class Route:
-    """Where a rule's jobs run and why, with numbers; `where` is None if they cannot run."""
+    """The place where a rule's jobs run, and the reason, with numbers; `where` is None if they
+    cannot run.
+    """
 
     where: Where | None
     reason: str

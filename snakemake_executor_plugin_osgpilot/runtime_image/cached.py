@@ -39,7 +39,7 @@ class Cached:
 
     @property
     def content(self) -> str:
-        """What is in it, for people."""
+        """Its content, for people."""
         return ", ".join(each.name for each in self.environments) or "Python of Snakemake"
 
     @property

@@ -61,12 +61,12 @@ class Environment:
 
     @property
     def folder(self) -> Path:
-        """Where its files are on this machine."""
+        """The folder of its files on this machine."""
         return received_folder(self.key) / _FILES if self.by_job else Path(self.prefix)
 
     @property
     def place(self) -> str:
-        """Where it is in the image."""
+        """Its folder in the image."""
         return f"{_TOP}/{self.key}" if self.key else self.prefix
 
     @classmethod

@@ -24,7 +24,7 @@ BASE = "/osgpilot/base"
 _SITES = "/osgpilot/site"
 
 PATH = f"{ENVIRONMENT}/bin:/usr/bin:/bin"
-"""Where programs are in the image."""
+"""The folder of programs in the image."""
 
 FORMAT = 1
 """Changes when images of another content have to be made for the same environment."""

@@ -72,7 +72,7 @@ folder."""
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an image is made of: `entries`, on the content of the image `base` if there is one.
+    """The content of an image: `entries`, on the content of the image `base` if there is one.
 
     `path` is where its programs are. `base` is a file, a folder, or an address that Apptainer
     knows.

@@ -91,7 +91,7 @@ _BY_SITE = re.compile(
     r"|is (required|mandatory)|(do|does) not (specify|request|use|support)"
     r"|(is|are) not (supported|a valid|valid|available on)|no valid|not a member of)\b"
 )
-"""What a site's own plugin says of a request that has to be another one."""
+"""Messages of a site's submit plugin about a request that has to be changed."""
 
 _PASSES = re.compile(
     r"\b(too many|limit|limits|maximum|more than|exceed\w*|currently|try again|later|busy"

@@ -1,4 +1,4 @@
-"""What of `--apptainer-args` a job of HTCondor can have: the pilot starts its container."""
+"""Translate `--apptainer-args` for jobs of HTCondor, whose container the pilot starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .transfer_policy import is_below
 _OPTION = "--apptainer-args"
 
 _DONE_ANYWAY = {"--nv", "--rocm", "-e", "--cleanenv", "--no-home"}
-"""What HTCondor does itself: GPUs for jobs that ask for them, and a clean environment."""
+"""Options that HTCondor sets itself: GPUs for jobs that ask for them, and a clean environment."""
 
 _BINDS = ("-B", "--bind")
 

@@ -15,7 +15,7 @@ from .payload import Payload
 ARCHIVE = "environment.tar.gz"
 
 MEMORY_MB, DISK_MB = 3000, 8000
-"""What such a job asks for: solvers and packages of usual environments."""
+"""The request of such a job: enough for solvers and packages of usual environments."""
 
 
 @dataclass(frozen=True)

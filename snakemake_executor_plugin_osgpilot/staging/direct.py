@@ -221,7 +221,7 @@ def _wildcards(job: SingleJob) -> str:
 
 @dataclass(frozen=True)
 class _Run:
-    """What the scripts of all members depend on, see `build`."""
+    """The settings that the scripts of all members share, see `build`."""
 
     environment: Mapping[str, str]
     traffic: TransferPolicy

@@ -1,4 +1,4 @@
-"""What is in an input, and links to it from which HTCondor takes it."""
+"""List the content of an input, and create links to it for HTCondor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where files lie in a job's folder: at their relative paths, if they are in the working folder;
+"""Place files in a job's folder: at their relative paths, if they are in the working folder;
 others at their absolute paths below `ROOT`.
 
 A job with such others starts in the place of the working folder below `ROOT`. So `../x` leads there

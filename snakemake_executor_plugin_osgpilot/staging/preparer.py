@@ -65,7 +65,7 @@ class Prepared:
 
     @cached_property
     def kept(self) -> Payload:
-        """What is needed of the payload after submission."""
+        """The part of the payload that is needed after submission."""
         return self.payload.after_submission()
 
 

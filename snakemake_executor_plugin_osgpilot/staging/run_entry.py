@@ -35,7 +35,7 @@ from snakemake.shell import shell
 
 
 class StandIn:
-    """What is known here of an object of Snakemake that exists only where Snakemake runs."""
+    """A stand-in for an object of Snakemake that exists only where Snakemake runs."""
 
     def __init__(self, name: str, known: dict[str, Any]) -> None:
         self._name = name

@@ -52,7 +52,7 @@ class SharedInput(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What an input is here. `digest` is of paths, sizes and times of all that is in it."""
+    """An input on this machine. `digest` is of paths, sizes and times of all that is in it."""
 
     digest: str
     size_bytes: int
@@ -96,7 +96,7 @@ def worth_sharing(
 
 @dataclass
 class Sharing:
-    """Which inputs the jobs of a run share; `least_bytes` is None if none."""
+    """The inputs that the jobs of a run share; `least_bytes` is None if none."""
 
     least_bytes: int | None = None
     workdir: Path = field(default_factory=Path.cwd)

@@ -43,7 +43,7 @@ _GRES = re.compile(
 
 @dataclass(frozen=True)
 class Amounts:
-    """What the resources of the Slurm plugin ask for; 0 or empty if nothing."""
+    """The request in resources of the Slurm plugin; 0 or empty if there is none."""
 
     cores: int = 0
     memory_per_core_mb: int = 0

@@ -13,7 +13,7 @@ from .early_values import resources_of, threads_of
 from .payload import flagged, unknown
 
 ROOM = ("mem_mb", "gpu")
-"""What steps that run at a time share, beside cores."""
+"""Resources other than cores that concurrent steps share."""
 
 
 @dataclass(frozen=True, slots=True)

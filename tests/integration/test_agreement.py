@@ -75,7 +75,7 @@ def body(text: str, retries: int = 0) -> str:
     return HEAD.replace("BODY", text).replace("RETRIES", str(retries))
 
 
-def test_a_run_with_a_failing_rule_is_told_as_failed(workflow):
+def test_a_run_with_a_failing_rule_is_reported_as_failed(workflow):
     workflow.snakefile(body("if [ {wildcards.n} = 1 ]; then no_such_tool; fi; touch {output}"))
     # the shell goes on after a missing tool, unless it is strict as Snakemake's is
     assert workflow.run("--quiet", "rules", "host", "--keep-going") == 1
@@ -126,7 +126,7 @@ rule collect:
     assert tuple(told.jobs["steps"].values()) == (*steps(workflow), 1) == (5, 6, 1)
 
 
-def test_an_interrupted_run_is_told_as_interrupted(workflow):
+def test_an_interrupted_run_is_reported_as_interrupted(workflow):
     workflow.snakefile(body("if [ {wildcards.n} = 1 ]; then sleep 600; fi; touch {output}"))
     process = workflow.start("--verbose")
 

@@ -165,7 +165,7 @@ def all_done(workflow) -> None:
     assert nothing_left()
 
 
-def test_bundles_go_on_while_snakemake_is_dead_and_nothing_runs_twice(workflow, shared):
+def test_bundles_continue_while_snakemake_is_dead_and_nothing_runs_twice(workflow, shared):
     process = start_blocked(workflow, shared)
     explained = subprocess.run(
         [sys.executable, "-m", "snakemake_executor_plugin_osgpilot", "explain", "one"],

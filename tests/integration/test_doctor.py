@@ -210,7 +210,7 @@ def examined(
     assert not [line for line in left if "PENDING" in line or "RUNNING" in line]
 
 
-def test_where_nothing_is_wrong_all_is_ok(examined):
+def test_where_there_is_no_problem_all_is_ok(examined):
     status, found = examined("healthy")
     assert [each for each in found if each["verdict"] != "ok"] == []
     assert status == 0
@@ -251,7 +251,7 @@ def probes() -> list[str]:
     return [line for line in pilots_in_slurm() if "osgpilot-doctor" in line]
 
 
-def test_a_probe_that_does_not_start_is_cancelled_and_the_reason_told(full_cluster, folder):
+def test_a_probe_that_does_not_start_is_cancelled_and_the_reason_reported(full_cluster, folder):
     argv = doctor(folder, "--only", "node", "--probe-wait", "1")
     done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 0

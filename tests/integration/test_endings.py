@@ -44,7 +44,7 @@ rule all:
     assert nothing_left()
 
 
-def test_a_missing_output_is_a_job_error_and_the_rest_goes_on(workflow):
+def test_a_missing_output_is_a_job_error_and_the_rest_continues(workflow):
     workflow.snakefile("""
 rule all:
     input: "good", "bad"
@@ -132,7 +132,7 @@ rule touch:
 """
 
 
-def test_pilots_that_die_at_start_cost_little_and_need_no_restart_when_that_is_mended(workflow):
+def test_pilots_that_die_at_start_cost_little_and_need_no_restart_when_that_is_fixed(workflow):
     mended = workflow.folder / "mended"
     check = f"test -e {mended} || {{ echo this cluster is closed >&2; exit 9; }}"
     workflow.write_site({**SITE, "setup": [check]})
@@ -147,7 +147,7 @@ def test_pilots_that_die_at_start_cost_little_and_need_no_restart_when_that_is_m
     assert nothing_left()
 
 
-def test_pilots_that_never_match_are_not_started_for_ever(workflow):
+def test_pilots_that_never_match_are_not_started_indefinitely(workflow):
     never = {**SITE["condor"], "START": "False", "STARTD_NOCLAIM_SHUTDOWN": 5}
     workflow.write_site({**SITE, "condor": never})
     workflow.snakefile(MANY)

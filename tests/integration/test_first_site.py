@@ -44,7 +44,7 @@ def test_a_file_that_is_there_is_kept(osgpilot, tmp_path):
     assert yaml.safe_load(printed)["partitions"][0]["name"] == "compute"
 
 
-def test_what_the_cluster_does_not_have_is_told_by_line_and_key(osgpilot, tmp_path):
+def test_what_the_cluster_does_not_have_is_reported_by_line_and_key(osgpilot, tmp_path):
     osgpilot("site", "init", *KNOWN)
     path = tmp_path / "site.yaml"
     path.write_text(path.read_text().replace("    cores: 4", "    cores: 40", 1))

@@ -118,7 +118,7 @@ rule sort:
 """
 
 
-def test_a_group_that_fails_in_slurm_is_told_with_its_rules_and_its_log(workflow):
+def test_a_group_that_fails_in_slurm_is_reported_with_its_rules_and_its_log(workflow):
     workflow.snakefile(GROUP)
     assert workflow.run("--osgpilot-offload", "never", "--osgpilot-fallback", "slurm") == 1
     said = workflow.said
@@ -129,7 +129,7 @@ def test_a_group_that_fails_in_slurm_is_told_with_its_rules_and_its_log(workflow
     assert logs
 
 
-def test_a_group_that_fails_here_is_told_with_its_rules(workflow):
+def test_a_group_that_fails_here_is_reported_with_its_rules(workflow):
     workflow.snakefile(GROUP)
     assert workflow.run("--osgpilot-offload", "never", "--osgpilot-fallback", "local") == 1
     assert " (map, sort): exit status 1 on this machine" in workflow.said

@@ -43,7 +43,7 @@ def test_a_run_in_a_session_of_its_own_is_cancelled_from_another_terminal(workfl
     assert (row["state"], row["done"]) == ("interrupted", 0)
 
 
-def test_a_command_is_told_of_the_end(workflow):
+def test_a_command_is_notified_of_the_end(workflow):
     workflow.snakefile(SLEEP.replace("sleep 600; touch {output}", "exit 3"))
     assert workflow.run("--osgpilot-notify", "sh -c 'cat > told'") == 1
     told = (workflow.folder / "told").read_text()

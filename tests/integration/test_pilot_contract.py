@@ -84,14 +84,14 @@ def failed_pilot(workflow: Workflow, words: str) -> None:
         assert f" on {pilot['node']}" in said, place
 
 
-def test_a_master_that_cannot_start_is_told_at_the_first_pilot(workflow: Workflow, pace: str):
+def test_a_master_that_cannot_start_is_reported_at_the_first_pilot(workflow: Workflow, pace: str):
     """The container stays up then, and a pilot would take its whole time to boot."""
     with_knobs(workflow, pace, LOG="/nowhere")
     workflow.snakefile(ONE)
     failed_pilot(workflow, "condor_master does not start: ")
 
 
-def test_an_image_that_cannot_be_fetched_is_told_before_a_job_is_lost(
+def test_an_image_that_cannot_be_fetched_is_reported_before_a_job_is_lost(
     workflow: Workflow, pace: str
 ):
     """Each job would fail in the hook before it, with code 306, after two minutes."""
@@ -103,7 +103,7 @@ def test_an_image_that_cannot_be_fetched_is_told_before_a_job_is_lost(
     assert "\n021 (" not in log.read_text(), "a job failed in the hook"
 
 
-def test_a_node_without_a_container_runtime_is_told_at_the_first_pilot(
+def test_a_node_without_a_container_runtime_is_reported_at_the_first_pilot(
     workflow: Workflow, pace: str
 ):
     hide = "mkdir tools; ln -s /usr/bin/* tools; rm tools/{apptainer,singularity}; PATH=$PWD/tools"
@@ -157,7 +157,9 @@ def test_a_default_image_that_vanishes_costs_a_pilot_and_no_job(
     assert words in failed["why"]
 
 
-def test_an_image_that_is_missing_below_cvmfs_is_told_with_its_name(workflow: Workflow, pace: str):
+def test_an_image_that_is_missing_below_cvmfs_is_reported_with_its_name(
+    workflow: Workflow, pace: str
+):
     """The hook stops the pilot with 307, but what HTCondor reads of it is 7: it holds the job."""
     image = "/cvmfs/singularity.opensciencegrid.org/none:1"
     with_knobs(workflow, pace)

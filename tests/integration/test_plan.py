@@ -101,7 +101,7 @@ def same_scripts(workdir: Path, project: dict, script: str) -> None:
     assert "TARGET.GLIDEIN_ToDie - time() > 300" in ad["Requirements"]
 
 
-def test_what_no_run_would_begin_with_is_refused_in_the_same_words_and_kinds_are_told_apart(
+def test_what_no_run_would_begin_with_is_refused_in_the_same_words_and_kinds_are_distinguished(
     workflow,
 ):
     workflow.snakefile("""

@@ -179,7 +179,7 @@ def test_an_image_goes_to_the_access_point_once_in_a_run(remote):
 RULE = "rule all:\n    output: 'out'\n    shell: 'touch out'"
 
 
-def test_an_access_point_that_is_not_known_is_told_with_those_that_are(remote):
+def test_an_access_point_that_is_not_known_is_reported_with_those_that_are(remote):
     remote.snakefile(RULE)
     assert remote.run("--osgpilot-access-point", "elsewhere") == 1
     knows = "knows no access point `elsewhere`; it knows ap.localpool, login.localpool"
@@ -187,7 +187,7 @@ def test_an_access_point_that_is_not_known_is_told_with_those_that_are(remote):
     assert "Traceback" not in remote.said
 
 
-def test_a_collector_that_does_not_answer_is_told_at_once(remote):
+def test_a_collector_that_does_not_answer_is_reported_at_once(remote):
     address = {"schedd": "ap.localpool", "collector": "ap.localpool:1"}
     remote.write_site({**SITE, "access_point": address})
     remote.snakefile(RULE)
@@ -233,7 +233,7 @@ def test_without_a_token_that_is_accepted_nothing_is_submitted(remote, text, why
     assert not jobs_there()
 
 
-def test_what_a_token_says_is_told_and_that_it_ends_too_early(remote, monkeypatch):
+def test_what_a_token_allows_is_reported_and_that_it_ends_too_early(remote, monkeypatch):
     soon = fetched("-authz", "WRITE", "-lifetime", "900")
     file = only_token(remote, soon, monkeypatch)
     remote.snakefile(RULE.replace("    shell", '    resources: ospool="maybe"\n    shell'))

@@ -77,7 +77,7 @@ def all_went_well(workflow, place):
     assert nothing_left()
 
 
-def test_a_killed_snakemake_goes_on_where_it_was(counted, shared):
+def test_a_killed_snakemake_continues_where_it_was(counted, shared):
     first = counted.start(*options(shared))
     # two are done, four run, two wait
     # outputs are there a moment before the run knows that their job is done
@@ -115,7 +115,7 @@ def test_jobs_that_the_queue_had_no_room_for_are_handed_over_again(counted, shar
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_a_detached_run_goes_on_without_snakemake_and_with_it(counted, shared, sign):
+def test_a_detached_run_continues_without_snakemake_and_with_it(counted, shared, sign):
     detach = (*options(shared), "--osgpilot-on-exit", "detach")
     first = counted.start(*detach)
     until(lambda: len(executions(shared)) == 6, "six executions")

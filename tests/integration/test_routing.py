@@ -176,7 +176,7 @@ rule here:
 """
 
 
-def test_a_failure_in_slurm_is_told_with_its_log_and_ctrl_c_ends_jobs_everywhere(workflow):
+def test_a_failure_in_slurm_is_reported_with_its_log_and_ctrl_c_ends_jobs_everywhere(workflow):
     workflow.snakefile(ALL_IN_TROUBLE)
     process = workflow.start("--keep-going")
     until(lambda: "Error in rule bad" in workflow.said, "the failure")

@@ -41,7 +41,7 @@ def used(record):
     return [pilot for pilot in record["pilots"] if pilot["charged_s"] > 0]
 
 
-def test_scatter_gather_scatter_needs_no_pilot_in_vain(workflow: Workflow):
+def test_scatter_gather_scatter_launches_no_unused_pilot(workflow: Workflow):
     workflow.snakefile(ROUNDS)
     assert workflow.run("--osgpilot-max-pilots", "4") == 0, workflow.said
     record = workflow.record()

@@ -94,7 +94,7 @@ def test_inputs_of_many_jobs_go_once_to_each_pilot_and_each_job_has_its_own(work
     assert moved["shared_mb"] == pytest.approx(36 * len(pilots), abs=36)
 
 
-def test_a_resumed_run_goes_on_with_the_jobs_that_share_inputs(workflow: Workflow):
+def test_a_resumed_run_continues_with_the_jobs_that_share_inputs(workflow: Workflow):
     genome = random_file(workflow.folder / "data/genome", 12)
     workflow.snakefile(SIMPLE)
     process = workflow.start("--osgpilot-max-pilots", "1")

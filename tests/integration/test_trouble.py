@@ -77,7 +77,7 @@ def errors(said: str) -> dict[str, str]:
     return {block.split(":")[0]: block.split("For further error")[0] for block in blocks}
 
 
-def test_each_trouble_is_solved_or_told_in_one_line_and_the_rest_goes_on(workflow):
+def test_each_trouble_is_solved_or_reported_in_one_line_and_the_rest_continues(workflow):
     workflow.write_site(SMALL_PILOTS)
     workflow.snakefile(TROUBLES)
     (workflow.folder / "big.in").write_bytes(b"x" * 100_000)

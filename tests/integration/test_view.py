@@ -42,7 +42,7 @@ def status(workflow):
     return json.loads(osgpilot(workflow, "status", "--json").stdout or "{}")
 
 
-def test_a_run_is_seen_while_it_goes_on_and_reported_afterwards(workflow):
+def test_a_run_is_seen_while_it_runs_and_reported_afterwards(workflow):
     workflow.snakefile(WORKFLOW)
     process = workflow.start("--osgpilot-max-pilots", "2", "--osgpilot-max-core-hours", "20")
     until(lambda: status(workflow).get("progress", {}).get("running"), "jobs that run")

@@ -149,7 +149,7 @@ rule slow:
 
 
 @pytest.mark.parametrize("pilots", [1])
-def test_a_pilot_in_slurm_can_be_told_from_others(workflow, pilots):
+def test_a_pilot_in_slurm_can_be_distinguished_from_others(workflow, pilots):
     workflow.snakefile("""
 rule all:
     output: "out"

@@ -69,7 +69,7 @@ with attached(Patient()):
 """
 
 
-def test_a_start_that_hangs_is_told_and_tried_once_more(pool: Pool, tmp_path: Path):
+def test_a_start_that_hangs_is_reported_and_tried_once_more(pool: Pool, tmp_path: Path):
     name = f"{pool.name}-late"
     line = [sys.executable, "-c", HANGS_ONCE, name, str(tmp_path)]
     try:

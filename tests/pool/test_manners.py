@@ -108,7 +108,7 @@ def test_a_full_access_point_makes_jobs_wait_and_not_fail(pool: Pool, limits):
     assert said.count("the access point has room for all jobs again") <= 1
 
 
-def test_a_rule_of_the_administrators_is_told_in_their_words(pool: Pool, limits):
+def test_a_rule_of_the_administrators_is_reported_in_their_words(pool: Pool, limits):
     limits(
         "SUBMIT_REQUIREMENT_NAMES = Known\n"
         'SUBMIT_REQUIREMENT_Known = ProjectName == "Another"\n'
@@ -120,7 +120,7 @@ def test_a_rule_of_the_administrators_is_told_in_their_words(pool: Pool, limits)
     assert "Traceback" not in said
 
 
-def test_a_project_that_the_access_point_changes_is_told_before_jobs_wait_for_ever(
+def test_a_project_that_the_access_point_changes_is_reported_before_jobs_wait_indefinitely(
     pool: Pool, limits
 ):
     rewrite = 'JOB_TRANSFORM_Own @=end\nSET ProjectName "Another"\n@end\n'

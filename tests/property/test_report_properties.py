@@ -158,7 +158,7 @@ def test_the_order_of_lines_within_a_session_changes_nothing(sessions, data):
 
 @settings(max_examples=200, deadline=None)
 @given(sessions())
-def test_a_failure_that_snakemake_was_told_of_is_never_a_success(sessions):
+def test_a_failure_that_was_reported_to_snakemake_is_never_a_success(sessions):
     run = fold([line for session in sessions[:1] for line in session])
     told = {failure.job.key for failure in run.failures.values()}
     for key, job in run.jobs.items():

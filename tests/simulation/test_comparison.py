@@ -223,7 +223,7 @@ def test_a_picture_of_nothing_is_a_picture():
 # what was made before
 
 
-def test_a_comparison_that_was_cut_short_goes_on_where_it_was(tmp_path: Path):
+def test_a_comparison_that_was_cut_short_continues_where_it_was(tmp_path: Path):
     tasks = [Task("bag", DASK, seed, 20) for seed in range(3)]
     first = Bench(1, kept=ResultCache(tmp_path / "kept.jsonl")).measured(tasks[:2])
     with (tmp_path / "kept.jsonl").open("a") as cut_short:

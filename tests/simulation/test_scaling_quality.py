@@ -113,7 +113,7 @@ def test_a_planner_that_is_worse_is_noticed(monkeypatch, worse, figure):
 
 @pytest.mark.parametrize("name", ["dag", "bursts"])
 @pytest.mark.parametrize("rule", [OURS, *RULES])
-def test_nobody_beats_the_bounds(rule, name):
+def test_no_policy_beats_the_bounds(rule, name):
     run = measure(Task(name, Choice(rule), 5, 60))
     assert run.finished, run.stopped
     bound = bounds_of(Case(name, 5, 60))

@@ -42,7 +42,7 @@ SLOT_ROUNDS = 2
 
 @dataclass(frozen=True)
 class Past:
-    """What this run knows of the jobs of a rule.
+    """The knowledge of this run about the jobs of a rule.
 
     `ended` are those that ended; `spent_s` is the execution time of those that ended or run alone,
     up to now; `running` are the latter. `idle` jobs of HTCondor wait in the queue, and the latest

@@ -144,7 +144,7 @@ class Backoff:
 
     @property
     def until_s(self) -> float:
-        """When the next retry is due; every wait is twice the previous one."""
+        """The time of the next retry; each wait is twice the previous one."""
         wait_s = PROBE_AFTER_S * 2.0 ** (self.rejections - 1)
         return self.at_s + self.chance * min(wait_s, PROBE_AFTER_MAX_S)
 

@@ -23,10 +23,10 @@ HINT_GRAIN_S = 60.0
 """Precision of Slurm's expected start times."""
 
 RUNTIME_PRIOR_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
-"""Where a rule declares a runtime: five jobs that are known only to take less, as shares of it."""
+"""If a rule declares a runtime: five jobs that are known only to take less, as shares of it."""
 
 RUNTIME_PRIOR_MULTIPLES = (0.107, 0.362, 0.705, 1.22, 2.606)
-"""Where it does not: five jobs of an exponential distribution, the means of its fifths, as
+"""If it does not: five jobs of an exponential distribution, the means of its fifths, as
 multiples of `RUNTIME_PRIOR_S`. Of all distributions with one mean it assumes least."""
 
 LIMIT_PRIOR_S = 10_800.0

@@ -48,7 +48,7 @@ KNOBS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "taskvine": {"per_cycle": (5, 20)},
     "zslurm": {"share": (0.2, 1.0)},
 }
-"""What its users can set, around each system's own default. All also choose pilots' shape and
+"""The settings of its users, around each system's own default. All also choose pilots' shape and
 walltime."""
 
 WALLTIMES_S = (7200, 28_800)

@@ -92,6 +92,16 @@ def test_a_current_folder_that_was_deleted_is_named_in_one_line(tmp_path, monkey
     assert refused.output.splitlines()[-1].startswith("Error: the current folder no longer exists")
 
 
+def test_runs_of_another_user_are_not_reported_as_missing(osgpilot, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("/osgpilot"))
+    assert "there is no run" in osgpilot("status").output
+    (osgpilot.write("20260101-1-aa", *DONE) / HISTORY).unlink()
+    refused = osgpilot("status")
+    assert refused.exit_code == 1
+    assert "are of another user" in refused.output
+    assert "osgpilot cannot be read" in refused.output
+
+
 def test_output_that_finds_no_room_is_one_line(osgpilot, tmp_path):
     osgpilot.write("20260101-1-aa", *DONE)
     command = "from snakemake_executor_plugin_osgpilot.cli import main; main()"

@@ -53,6 +53,14 @@ def test_a_page_is_short_and_in_plain_words(page: Path):
     assert len(page.read_text().split()) <= WORDS_MAX or name(page) in LONGER
 
 
+def test_names_of_tests_are_in_plain_words():
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    names = [name for file in files for name in re.findall(r"def (test_\w+)", file.read_text())]
+    spoken = {name: PHRASES.findall(name.replace("_", " ")) for name in names}
+    assert len(names) > 1000
+    assert {name: found for name, found in spoken.items() if found} == {}
+
+
 def test_exceptions_from_the_length_have_a_reason():
     assert all(Path(each).name in STYLE.read_text() for each in LONGER)
 

@@ -251,7 +251,7 @@ def test_an_image_is_common_beside_shared_inputs():
     assert lines["My.CommonInputCatalogs"] == f'"{name[14:]}$(OSGPilotCatalogs)"'
 
 
-def test_jobs_without_shared_inputs_are_described_as_ever():
+def test_jobs_without_shared_inputs_are_described_as_before():
     plain = Submission(("1", "2"), Request(JobClass(Shape(1, 500, 100))))
     lines = describe(plain, SEAT, FOLDER, common_images=True)
     assert not [each for each in lines if "atalog" in each]

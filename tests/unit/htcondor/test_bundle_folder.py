@@ -170,7 +170,7 @@ def test_nothing_of_a_job_outlives_its_turn(bundle, tmp_path):
     assert [end.exit_status for end in bundle.back(keys)] == [0, 0]
 
 
-def test_a_job_that_is_stopped_for_a_while_goes_on(bundle):
+def test_a_job_that_is_stopped_for_a_while_continues(bundle):
     bundle.add("000004", "me=$BASHPID; (sleep 1; kill -CONT $me) & kill -STOP $me\n")
     keys = ["000004", "000002"]
     bundle.execute(keys)

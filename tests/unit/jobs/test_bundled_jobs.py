@@ -196,7 +196,7 @@ def test_a_bundle_that_somebody_removed_fails_all_its_jobs(queue, ap, bundle):
     assert {each.state for each in over.values()} == {JobState.REMOVED}
 
 
-def test_what_waits_in_a_running_bundle_goes_on_alone_when_its_class_fails(queue, ap, bundle):
+def test_what_waits_in_a_running_bundle_continues_alone_when_its_class_fails(queue, ap, bundle):
     """`fail_waiting` ends those that wait; the first one runs, and must not be lost with them."""
     job_id, keys = bundle
     ap.happens(job_id, EventKind.EXECUTE, pilot="p1")
@@ -326,7 +326,7 @@ def test_jobs_that_wait_to_be_bundled_take_no_room_of_others(ap):
     assert len(sent) == 20
 
 
-def test_jobs_that_go_on_waiting_are_not_looked_at(queue, monkeypatch):
+def test_jobs_that_continue_waiting_are_not_looked_at(queue, monkeypatch):
     queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(50))
     assert queue.send() == 1
     looked_at = []

@@ -151,7 +151,9 @@ def test_a_pilot_is_ready_when_its_node_has_been_tested(fleet, slurm):
 @pytest.mark.parametrize(
     ("registers", "words"), [(False, "did not register"), (True, "did not pass the tests")]
 )
-def test_a_pilot_that_does_not_get_ready_is_ended_and_told(fleet, slurm, clock, registers, words):
+def test_a_pilot_that_does_not_get_ready_is_ended_and_reported(
+    fleet, slurm, clock, registers, words
+):
     fleet.apply(ONE)
     slurm.show(Seen.RUNNING, started_s=clock.at_s)
     known = frozenset({"osgpilot-r1-1"} if registers else ())

@@ -54,7 +54,7 @@ def test_status_names_the_site_of_each_pilot_and_the_charge_of_each_site():
     assert "8.000</b><span>core-hours charged at Far for 2 pilots" in page(replayed, seen)
 
 
-def test_logs_of_pilots_with_the_same_id_are_told_apart():
+def test_logs_of_pilots_with_the_same_id_are_distinguished():
     replayed = run_at("Near", "Far")
     for pilot in replayed.pilots.values():
         pilot.allocation = "7"

@@ -131,7 +131,7 @@ def test_images_that_nobody_uses_any_more_are_removed(cache, apptainer):
     assert time.time() - made.stat().st_mtime < 3600, "now it is used"
 
 
-def test_a_machine_without_apptainer_is_told_what_to_do(cache, monkeypatch):
+def test_a_machine_without_apptainer_gets_advice(cache, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
     with pytest.raises(NoApptainerError, match="--osgpilot-runtime-image") as refused:
         make(lambda text: None)

@@ -79,7 +79,7 @@ def test_disk_failure_does_not_count_against_the_pilot(queue, ap):
     assert ap.avoided == []
 
 
-def test_jobs_are_kept_off_a_suspect_before_anybody_looks_at_slurm(queue, ap):
+def test_jobs_avoid_a_suspect_before_slurm_is_queried(queue, ap):
     keys = [f"{number}" for number in range(20)]
     queue.add([job(key) for key in keys])
     queue.send()

@@ -146,7 +146,7 @@ def test_jobs_that_arrive_late_are_not_known_before():
     assert max(known(s) for s, _ in witness.seen if s.now_s >= 2000) == 2
 
 
-def test_a_planner_is_told_what_comes_next():
+def test_a_planner_knows_what_comes_next():
     jobs = [(0, 600, ()), (0, 600, ()), (1, 60, (0,)), (1, 60, (0, 1)), (0, 60, (2, 3))]
     witness = Witness()
     four = replace(FOUR_CORES, hint_s=0)
@@ -249,7 +249,7 @@ def test_preempted_pilots_cost_work_and_the_jobs_run_again():
     assert "cancelled" in {pilot.state for pilot in told.pilots}
 
 
-def test_jobs_of_a_node_that_goes_down_run_again_when_slurm_has_told():
+def test_jobs_of_a_node_that_goes_down_run_again_when_slurm_has_reported_it():
     """Until then nothing says that they do not run: a look, and 20 s for HTCondor's log."""
     downs = Faults(node_failures_per_h=8.0)
     told = run(bag(200), quiet_site(faults=downs), plan, POLICY, 1)

@@ -34,7 +34,7 @@ def test_files_are_there_before_the_command_and_private(host, tmp_path):
     assert path.read_text() == "two\nlines\n"
 
 
-def test_what_the_command_makes_is_as_open_as_ever(host, tmp_path):
+def test_what_the_command_makes_has_its_usual_permissions(host, tmp_path):
     usual = subprocess.run(["sh", "-c", "umask"], capture_output=True, text=True).stdout
     assert host.run(["sh", "-c", "umask"], files={tmp_path / "f": ""}).out == usual
 

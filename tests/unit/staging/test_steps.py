@@ -69,7 +69,7 @@ def test_members_wait_for_those_before_them(bench):
     assert (bench.workdir / "c").read_text() == "1\n1\n"
 
 
-def test_after_a_failure_nothing_more_starts_and_what_runs_goes_on(bench):
+def test_after_a_failure_nothing_more_starts_and_what_runs_continues(bench):
     steps = (
         step("echo why > bad.log; exit 3", 0),
         step("sleep 0.5; echo end > slow.log", 1),

@@ -265,7 +265,7 @@ def test_an_error_in_a_check_does_not_end_the_workflow(start, status):
     assert ours.wait_thread.is_alive()
 
 
-def test_listeners_record_a_failure_before_snakemake_hears_of_it(start):
+def test_listeners_record_a_failure_before_snakemake_is_notified(start):
     flow = workflow()
     ours, run = start(OSPoolExecutor, flow)
     job = add_job(ours)
