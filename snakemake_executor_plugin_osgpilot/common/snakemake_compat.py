@@ -227,6 +227,19 @@ def settle_params(job: Any, resources: Any) -> None:
     job._params, _ = job.rule.expand_params(job.wildcards_dict, job.input, job.output, given)
 
 
+def evaluated_tmpdir(job: Any) -> Any:
+    """Return what the expression or function for `tmpdir` of a job gives on this machine.
+
+    Snakemake leaves it to where a job runs. Calls `Rule.expand_resources` (9.27.1), which needs the
+    threads, too. If that changes, preparing such a job fails with a TypeError.
+    """
+    others = set(job.rule.resources) - {"tmpdir", "_cores"}
+    found = job.rule.expand_resources(
+        job.wildcards_dict, job.input, job.attempt, skip_evaluation=others
+    )
+    return found.get("tmpdir")
+
+
 def regroup(dag: Any, groups: Mapping[Any, str]) -> None:
     """Put jobs of the DAG into other groups, before the first job is handed over.
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import shlex
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from snakemake.shell import shell
 from snakemake_interface_common.exceptions import WorkflowError
 
-from ..common.snakemake_compat import settle_params, shell_command, with_shell_affixes
+from ..common.snakemake_compat import (
+    evaluated_tmpdir,
+    settle_params,
+    shell_command,
+    with_shell_affixes,
+)
 from ..common.snakemake_types import AnyJob, SingleJob
 from ..errors import InputError
 from .cwl import cwl_lines, is_cwl
@@ -60,12 +66,6 @@ def check_values(job: SingleJob, traffic: TransferPolicy) -> None:
 
 
 def _problem_of(job: SingleJob, traffic: TransferPolicy) -> str | None:
-    tmpdir = job.rule.resources.get("tmpdir")
-    if tmpdir.is_evaluable() and tmpdir.raw != "system_tmpdir":
-        return (
-            "its `tmpdir` is a function, which would have to be called where the job runs: give a "
-            "folder of the nodes, or leave it out (each job has a folder of its own)"
-        )
     if (inner := made_in_group(job)) and (problem := late_value(job, inner)):
         # else the group would have been split (`group_stages`)
         return f"{problem}: take the rule out of group {job.group}"
@@ -313,8 +313,7 @@ def resources_there(job: SingleJob) -> Any:
     What nobody knows yet is left out of a script's: as a value of Snakemake's own formulas, it is
     not there locally either (`early_values.late_value`).
     """
-    wanted = job.rule.resources.get("tmpdir")
-    tmpdir = TMPDIR if wanted.is_evaluable() else wanted.value
+    tmpdir = tmpdir_there(job)
     resources = dict(sorted(job.resources.items()))
     if job.rule.shellcmd is None:
         resources = {name: value for name, value in resources.items() if not unknown(value)}
@@ -326,6 +325,24 @@ def resources_there(job: SingleJob) -> Any:
     except TypeError:
         # a value that cannot be hashed, such as a list
         return kind(fromdict=resources)
+
+
+def tmpdir_there(job: SingleJob) -> Any:
+    """Return the value of `resources.tmpdir` on the execution point; None if the rule wants none.
+
+    An expression (every value of `--default-resources` is one) or a function is evaluated here.
+    What it has below this machine's folder for temporary files is below that of the job there.
+    """
+    wanted = job.rule.resources.get("tmpdir")
+    if not wanted.is_evaluable():
+        return wanted.value
+    if wanted.raw == "system_tmpdir":
+        return TMPDIR
+    given = evaluated_tmpdir(job)
+    if given is None or unknown(given):
+        return TMPDIR
+    path, own = Path(given), Path(tempfile.gettempdir())
+    return str(Path(TMPDIR) / path.relative_to(own)) if path.is_relative_to(own) else str(given)
 
 
 @lru_cache(maxsize=100)

@@ -11,13 +11,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from snakemake.sourcecache import LocalSourceFile
 
 from ..common.snakemake_types import SingleJob, Workflow
 from ..errors import InputError
 from .payload import label, members
 from .places import absolute_of, leads_out, lies_in
+from .transfer_policy import is_copied_source, original_of
 
 
 @dataclass
@@ -26,39 +30,51 @@ class OutsideFolders:
 
     workdir: Path
     folders: set[str] = field(default_factory=set)
+    sources: tuple[str, ...] = ()
+    """Where `workflow.source_path` finds files."""
 
     def learn(self, workflow: Workflow) -> None:
         """Note the folders that a workflow names before its first job runs."""
+        self.sources = source_folders(workflow)
         for path in _named_in(workflow.globals["config"]):
             self._note(path)
             self._note(os.path.dirname(path))  # noqa: PTH120
         for rule in workflow.rules:
             patterns = (*rule.input, *rule.output, *rule.log)
             for pattern in (text for text in patterns if isinstance(text, str)):
-                fixed = str(pattern).partition("{")[0]
+                fixed = original_of(pattern).partition("{")[0]
                 self._note(os.path.dirname(fixed))  # noqa: PTH120
         for job in workflow.dag.jobs:
             if not any(map(climbs, job.wildcards_dict.values())):
-                for path in map(str, (*job.input, *job.output, *job.log)):
+                for path in map(original_of, (*job.input, *job.output, *job.log)):
                     if path.startswith("/") or ".." in path:
                         self._note(os.path.dirname(path))  # noqa: PTH120
 
     def check(self, job: SingleJob, paths: Iterable[str]) -> None:
         """Raise `InputError` if one of the paths of `job` lies in none of these folders."""
+        values = [v for part in members(job) for v in part.wildcards_dict.values()]
+        is_led = any(map(climbs, values))
+        sources = set() if is_led else set(self._sources(job))
         for path in paths:
-            if leads_out(path, self.workdir) and not self._is_named(path):
+            if leads_out(path, self.workdir) and path not in sources and not self._is_named(path):
                 who = label(job)
-                values = [v for part in members(job) for v in part.wildcards_dict.values()]
                 raise InputError(
                     f"{who}: {path} lies outside the working folder, and "
                     + (
                         "a wildcard leads there"
-                        if any(map(climbs, values))
+                        if is_led
                         else "the workflow named its folder only after jobs had run"
                     )
                     + "; what jobs returned must not choose such a place: name the folder in the "
                     "configuration or in the rule itself"
                 )
+
+    def _sources(self, job: SingleJob) -> Iterator[str]:
+        """Yield the inputs of a job that `workflow.source_path` returned, of the workflow's own."""
+        for part in members(job):
+            for path in map(original_of, filter(is_copied_source, part.input)):
+                if is_source(absolute_of(path, self.workdir), self.sources):
+                    yield path
 
     def _note(self, path: str) -> None:
         if path and leads_out(path, self.workdir):
@@ -71,6 +87,34 @@ class OutsideFolders:
             return True
         around = (each for each in self.folders if lies_in(absolute, each))
         return any("/." not in absolute.removeprefix(each.rstrip("/")) for each in around)
+
+
+def source_folders(workflow: Workflow) -> tuple[str, ...]:
+    """Return the folders with sources of a workflow outside of the working folder, sorted.
+
+    These are those of its Snakefiles, and those in which Snakemake keeps what is from the web.
+    """
+    cache = workflow.sourcecache
+    caches = {str(cache.cache_path), str(cache.runtime_cache_path)}
+    return tuple(sorted(caches | _folders_of(tuple(workflow.included))))
+
+
+@lru_cache(maxsize=8)
+def _folders_of(snakefiles: tuple[Any, ...]) -> frozenset[str]:
+    """Return the folders of those Snakefiles that are on this machine."""
+    found = set()
+    for snakefile in snakefiles:
+        located = hasattr(snakefile, "get_path_or_uri")
+        if not located or isinstance(snakefile, LocalSourceFile):
+            path = snakefile.get_path_or_uri(secret_free=True) if located else str(snakefile)
+            found.add(os.path.dirname(os.path.abspath(path)))  # noqa: PTH100, PTH120
+    return frozenset(found)
+
+
+def is_source(path: str, folders: Iterable[str]) -> bool:
+    """Return True if an absolute path lies in one of the folders, and is not hidden there."""
+    around = (each for each in folders if lies_in(path, each))
+    return any("/." not in path.removeprefix(each) for each in around)
 
 
 def climbs(value: str) -> bool:

@@ -14,12 +14,9 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-from snakemake.sourcecache import LocalSourceFile
 
 from ..common.snakemake_types import AnyJob
-from .outside_folders import climbs
+from .outside_folders import climbs, is_source, source_folders
 from .payload import ROOT_MARK, members
 from .places import absolute_of, is_of_system, lies_in, working_folder
 from .transfer_policy import TransferPolicy, is_below
@@ -151,15 +148,11 @@ class PathRewriter:
         """Yield those of the `names` that have to be sent, and what is beside scripts."""
         for name in names:
             path = absolute_of(name, self.workdir)
-            if path in self.known or not self._is_source(path):
+            if path in self.known or not is_source(path, self.sources):
                 continue
             if self.disk.is_file(path):
                 yield name if ".." in name.split("/") else path
                 yield from self._beside(path)
-
-    def _is_source(self, path: str) -> bool:
-        folders = (each for each in self.sources if lies_in(path, each))
-        return any("/." not in path.removeprefix(each) for each in folders)
 
     def _beside(self, path: str) -> list[str]:
         """Return the small files in the folder of a script; its imports may be among them."""
@@ -193,39 +186,27 @@ def rewriter_of(job: AnyJob, traffic: TransferPolicy, disk: Disk | None = None) 
     known = {absolute_of(path, workdir) for path in own}
     away = {path for path in known if not lies_in(path, str(workdir))}
     around = frozenset(os.path.dirname(path) for path in away)  # noqa: PTH120
-    snakefiles = _folders_of(tuple(workflow.included))
+    sources = source_folders(workflow)
     # a wildcard may come from what an earlier job returned
     is_led = any(climbs(value) for part in parts for value in part.wildcards_dict.values())
     return PathRewriter(
         workdir,
         copies,
-        _marked_folders(str(workdir), snakefiles, around, traffic.shared_prefixes),
+        _marked_folders(str(workdir), sources, around, traffic.shared_prefixes),
         tuple(sorted(path for path in away if is_of_system(os.path.dirname(path)))),  # noqa: PTH120
-        () if is_led else (str(workdir), *sorted(snakefiles)),
+        () if is_led else (str(workdir), *sources),
         traffic.shared_prefixes,
         frozenset(known),
         disk or Disk(),
     )
 
 
-@lru_cache(maxsize=8)
-def _folders_of(snakefiles: tuple[Any, ...]) -> frozenset[str]:
-    """Return the folders of those Snakefiles that are on this machine."""
-    found = set()
-    for snakefile in snakefiles:
-        located = hasattr(snakefile, "get_path_or_uri")
-        if not located or isinstance(snakefile, LocalSourceFile):
-            path = snakefile.get_path_or_uri(secret_free=True) if located else str(snakefile)
-            found.add(os.path.dirname(os.path.abspath(path)))  # noqa: PTH100, PTH120
-    return frozenset(found)
-
-
 @lru_cache(maxsize=1000)
 def _marked_folders(
-    workdir: str, snakefiles: frozenset[str], around: frozenset[str], shared: tuple[str, ...]
+    workdir: str, sources: tuple[str, ...], around: frozenset[str], shared: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Return the folders whose paths are marked; `around` are those with files of a job."""
-    own = {workdir, *snakefiles, *(folder for folder in around if not is_of_system(folder))}
+    own = {workdir, *sources, *(folder for folder in around if not is_of_system(folder))}
     return tuple(sorted(each for each in own if each != "/" and not is_below(each, shared)))
 
 

@@ -18,7 +18,7 @@ from ..common.snakemake_types import AnyJob, Rule, SingleJob
 from ..model.resources import OWN_ROOT, Request
 from .container_image import Image
 from .cwl import is_cwl
-from .direct import command_of, prologue, resources_there, settle, shell_of
+from .direct import command_of, prologue, resources_there, settle, shell_of, tmpdir_there
 from .early_values import resources_of, values_of
 from .outside_folders import climbs
 from .path_rewriting import PathRewriter
@@ -118,7 +118,8 @@ class PlainJobs:
         return same.requests[own_root]
 
     def _same(self, job: SingleJob) -> _SameValues:
-        key = (int(job.threads), bool(job.input), values_of(resources_of(job)))
+        asked = values_of(resources_of(job))
+        key = (int(job.threads), bool(job.input), asked, tmpdir_there(job))
         try:
             known = self._known.get(key)
         except TypeError:

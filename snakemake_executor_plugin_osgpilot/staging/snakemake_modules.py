@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -133,9 +133,24 @@ def _imported(named: tuple[str, ...]) -> dict[str, tuple[str, str]]:
         found = _traced(named, missing)
         compiled = [name for name, (path, _) in found.items() if not path.endswith(".py")]
         if not compiled:
-            return found
+            return _others_of(found) | found
         missing.append(compiled[0].partition(".")[0])
     raise InputError(f"{_UNUSABLE}: {', '.join(missing)} are not plain Python")
+
+
+def _others_of(found: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """Return all modules of the packages in `found` that are not Snakemake's own.
+
+    These may import more where more is installed: tenacity has a module for tornado.
+    """
+    places = {(folder, name.partition(".")[0]) for name, (_, folder) in found.items()}
+    others: dict[str, tuple[str, str]] = {}
+    for folder, package in places:
+        if not package.startswith("snakemake"):
+            for file in Path(folder, package).rglob("*.py"):
+                path = file.relative_to(folder)
+                others[".".join(path.with_suffix("").parts)] = (str(path), folder)
+    return others
 
 
 def _traced(named: Iterable[str], missing: Iterable[str]) -> dict[str, tuple[str, str]]:

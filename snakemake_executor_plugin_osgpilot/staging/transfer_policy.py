@@ -64,25 +64,27 @@ class TransferPolicy:
         # most files have no flag, so they are not in storage either
         if flags is None or flags:
             storage = storage_object(file)
-            # Snakemake makes its own copy of a source there
-            copied = flags and flags.get("sourcecache_entry")
-            if copied or (storage is not None and not storage.retrieve):
+            if storage is not None and not storage.retrieve:
                 return TransferMethod.NONE
             if storage is not None and not storage_here:
                 return TransferMethod.STORAGE
-        if not str(file).startswith("/"):
+        path = original_of(file)
+        if not path.startswith("/"):
             return TransferMethod.TRAVELS
         return (
             TransferMethod.SHARED
-            if is_below(str(file), self.shared_prefixes)
+            if is_below(path, self.shared_prefixes)
             else TransferMethod.TRAVELS
         )
 
     def inputs(
         self, files: Iterable[str], method: TransferMethod = TransferMethod.TRAVELS
     ) -> tuple[str, ...]:
-        """Return the paths of the inputs with this method, each once."""
-        return ordered(file for file in files if self.into(file) is method)
+        """Return the paths of the inputs with this method, each once.
+
+        A source of the workflow (`workflow.source_path`) is sent from where Snakemake copied it.
+        """
+        return ordered(original_of(file) for file in files if self.into(file) is method)
 
     def outputs(
         self, files: Iterable[str], method: TransferMethod = TransferMethod.TRAVELS
@@ -172,6 +174,24 @@ def is_below(path: str, folders: Collection[str]) -> bool:
         return False
     pure = PurePosixPath(path)
     return ".." not in pure.parts and any(pure.is_relative_to(folder) for folder in folders)
+
+
+def original_of(file: Any) -> str:
+    """Return the path of an input; of a copy in Snakemake's cache of sources, that of the source.
+
+    A source from the web has no other path than that of its copy.
+    """
+    source = str(file.flags[_COPIED]) if is_copied_source(file) else ""
+    return source if source.startswith("/") else str(file)
+
+
+def is_copied_source(file: Any) -> bool:
+    """Return True if a path is what `workflow.source_path` returned."""
+    return _COPIED in (getattr(file, "flags", None) or ())
+
+
+_COPIED = "sourcecache_entry"
+"""Flag of Snakemake (9.27.1); its value is the path or the URL of the source."""
 
 
 def ordered(files: Iterable[str]) -> tuple[str, ...]:

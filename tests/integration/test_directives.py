@@ -14,9 +14,11 @@ from conftest import Workflow
 RUNTIME = "/opt/sif/runtime.sif"
 
 VALUES = """
+import tempfile
+
 rule all:
     input: "a", "x.l", "y.l", "many", "sized", "counted", "placed",
-        "placed_script", "placed_body"
+        "placed_script", "placed_body", "called", "expressed"
 
 rule a:
     output: txt="a"
@@ -82,7 +84,22 @@ rule placed_body:
     output: "placed_body"
     params: where=place
     run: open(output[0], "w").write(str(params.where == f"{resources.tmpdir}/x"))
+
+def roomy(wildcards, input, threads):
+    return f"{tempfile.gettempdir()}/of {threads}/{input.size_mb > 1}"
+
+rule called:
+    input: "heavy"
+    output: "called"
+    resources: tmpdir=roomy
+    shell: 'cd "{resources.tmpdir}" && touch x && name=$PWD && cd - > /dev/null && '
+        '[ -e "$TMPDIR/x" ] && echo ${{name##*/of }} > {output}'
+
+rule expressed:
+    output: "expressed"
+    shell: "test -d $TMPDIR && echo {resources.tmpdir} $TMPDIR > {output}"
 """
+EXPRESSED = ("--set-resources", "expressed:tmpdir=/var/tmp/expressed")
 
 
 def test_values_are_taken_when_snakemake_takes_them(workflow: Workflow, local: Path):
@@ -91,11 +108,12 @@ def test_values_are_taken_when_snakemake_takes_them(workflow: Workflow, local: P
         "open(snakemake.output[0], 'w').write(str(made))\n"
     )
     prepare(workflow, local, VALUES, **{"placed.py": script})
-    run_locally(local)
+    run_locally(local, *EXPRESSED)
     assert (local / "placed_body").read_text() == "True"
+    assert (local / "called").read_text() == "1/True\n"
     plan = [shutil.which("osgpilot"), "plan", "--", *workflow.argv()[3:]]
     subprocess.run(plan, cwd=workflow.folder, check=True)
-    assert workflow.run(*IN_IMAGE) == 0, workflow.said
+    assert workflow.run(*IN_IMAGE, *EXPRESSED) == 0, workflow.said
     assert files(workflow.folder) == files(local)
 
 

@@ -82,6 +82,7 @@ rule all:
         "results/aligned.txt", f"{HERE}/results/absolute.txt", "results/helped.txt",
         config["archive"] + "/final.txt", "../shared out/summary.txt", "results/summed.txt",
         "results/own.txt", "results/module/there.txt", "results/folder/listed.txt",
+        "results/source.txt",
 
 rule align:
     input: ref="../reference/genome.fa", index=config["genome"] + ".idx", reads="reads/a.txt"
@@ -148,6 +149,13 @@ rule own:
     output: "results/own.txt"
     params: tool=workflow.source_path("../scripts/tool.sh")
     shell: "bash {params.tool:q} > {output}"
+
+rule source:
+    input:
+        workflow.source_path("../resources/note.txt"),
+        workflow.source_path("../../config/note.txt")
+    output: "results/source.txt"
+    script: "../scripts/join.sh"
 """
 
 OTHER = r"""
@@ -168,6 +176,9 @@ def pipeline(top: Path) -> tuple[Path, Path]:
         flow / "scripts" / "helper.sh": '. "$(dirname "$0")/lib/common.sh"; upper "$1"\n',
         flow / "scripts" / "lib" / "common.sh": 'upper() { tr a-z A-Z < "$1"; }\n',
         flow / "scripts" / "tool.sh": "echo tool\n",
+        flow / "scripts" / "join.sh": 'cat "${snakemake_input[@]}" > "${snakemake_output[0]}"\n',
+        flow / "resources" / "note.txt": "note\n",
+        top / "pipeline v1" / "config" / "note.txt": "note of the configuration\n",
         top / "reference" / "genome.fa": ">chr1\nACGT\n",
         data / "genomes" / "hg38.idx": "index\n" * 20_000,
         analysis / "reads" / "a.txt": "reads\n",
@@ -205,7 +216,7 @@ def test_a_pipeline_elsewhere_runs_as_it_does_locally(analyses, tmp_path):
         [sys.executable, "-m", "snakemake", "--cores", "2", *where], cwd=tmp_path, check=True
     )
     expected = made(tmp_path)
-    assert len(expected) == 15
+    assert len(expected) == 16
     for name in expected:
         (tmp_path / name).unlink()
     shutil.rmtree(tmp_path / "shared out")

@@ -23,7 +23,7 @@ localrules: all
 rule all:
     input:
         "python.txt", "bash.txt", "r.txt", "sum.txt", "near.txt", "far.txt", "prefixed.txt",
-        "fetched.txt", "remote.txt", "twice/1.txt", "twice/2.txt", "plain.txt"
+        "fetched.txt", "remote.txt", "noted.txt", "twice/1.txt", "twice/2.txt", "plain.txt"
 
 rule python:
     input: "in put.txt", named=["in put.txt", "config.yaml"]
@@ -113,6 +113,13 @@ rule remote:
     params: word="remote"
     resources: container_image="/opt/sif/job.sif"
     script: "wrapper.py"
+
+rule noted:
+    input: workflow.source_path("note.txt")
+    output: "noted.txt"
+    params: note=workflow.source_path("note.txt")
+    resources: container_image="/opt/sif/job.sif"
+    shell: "cat {input} {params.note} > {output}"
 """
 
 FILES = {
@@ -192,6 +199,7 @@ def made(folder: Path) -> dict[str, bytes]:
 def test_scripts_leave_what_a_local_run_leaves(workflow: Workflow, tmp_path_factory, web):
     (web.folder / "wrapper.py").write_text(WRAPPER.replace("from beside import MARK", "MARK = 1"))
     (web.folder / "Snakefile").write_text(REMOTE)
+    (web.folder / "note.txt").write_text("of the web\n")
     outside = tmp_path_factory.mktemp("wrappers")
     options = ["--wrapper-prefix", f"file://{outside}/", "--sdm", "apptainer"]
     local = tmp_path_factory.mktemp("local")
@@ -202,7 +210,7 @@ def test_scripts_leave_what_a_local_run_leaves(workflow: Workflow, tmp_path_fact
     before = set((workflow.folder / ".snakemake/scripts").glob("*"))
     assert workflow.run(*options) == 0, workflow.said
     assert made(workflow.folder) == made(local)
-    assert len(made(local)) == 14
+    assert len(made(local)) == 15
     # nothing is written where scripts of this machine would be
     assert set((workflow.folder / ".snakemake/scripts").glob("*")) == before
     # sources from the web are fetched once, by this machine

@@ -40,6 +40,7 @@ OUTPUTS = (
     *('protected("out/{n}.{NAME}")', 'directory("out/{n}.{NAME}")'),
     *('ensure("out/{n}.{NAME}", non_empty=True)', '"out/{n}.{NAME}", more="out/{n}.{NAME}.more"'),
 )
+TMPDIR_OF_WILDCARDS = "resources: tmpdir=lambda w: f'/scratch/{w.n}'"
 TMPDIR_IN_PARAMS = "params: d=lambda wildcards, resources: resources.tmpdir"
 LINES = (
     *('log: "log/{n}.{NAME}"', 'benchmark: "bench/{n}.{NAME}"', 'group: "g"', "threads: 3"),
@@ -47,7 +48,8 @@ LINES = (
     *("resources: mem_mb=700, disk_mb=50", "resources: mem_mb=lambda w: 100 * int(w.n)"),
     *("resources: mem_mb=lambda w, input: max(input.size_mb, 600)", "resources: many=-1"),
     *('resources: shell_exec="/bin/dash"', 'resources: container_image="docker://a"'),
-    *('resources: tmpdir="/scratch/x"', 'container: "docker://{n}"', 'container: "docker://b"'),
+    *('resources: tmpdir="/scratch/x"', TMPDIR_OF_WILDCARDS),
+    *('container: "docker://{n}"', 'container: "docker://b"'),
     *("resources: runtime=lambda w, attempt: 10 * attempt", "resources: gpu=1"),
     *('resources: classad_X="a", htcondor_y=1', 'shadow: "minimal"', "priority: 5"),
 )
@@ -133,6 +135,7 @@ def usual(**changes):
 
 @settings(max_examples=40)
 @example([usual(lines=[TMPDIR_IN_PARAMS], command="echo {params}")], {}, None)
+@example([usual(lines=[TMPDIR_OF_WILDCARDS], command=COMMANDS[7])], {}, None)
 @example([usual(lines=['container: "docker://b"'], command="cat {HERE}/given")], {}, None)
 @given(
     rules=st.lists(rules, min_size=1, max_size=3),

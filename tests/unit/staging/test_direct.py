@@ -1,9 +1,12 @@
 """The command of a rule, as Snakemake itself would run it."""
 
+import tempfile
 from types import SimpleNamespace
 
 import pytest
+from snakemake.common.tbdstring import TBDString
 from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, ResourceList, Wildcards
+from snakemake.resources import Resource
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging.direct import command_of, resources_there
@@ -128,7 +131,7 @@ def test_files_get_their_places_in_the_job_and_impossible_ones_are_named(tmp_pat
 
 def test_resources_have_the_same_order_in_every_session():
     """A job's file is compared with that of an earlier session: with another one it runs again."""
-    tmpdir = SimpleNamespace(is_evaluable=lambda: True)
+    tmpdir = Resource("tmpdir", lambda: "/tmp", raw="system_tmpdir")
     rule = SimpleNamespace(resources={"tmpdir": tmpdir}, shellcmd=None)
     given = {"mem_mb": 500, "_cores": 1, "disk_mb": 100, "tmpdir": "/tmp"}
     orders = (given, dict(reversed(given.items())))
@@ -136,3 +139,36 @@ def test_resources_have_the_same_order_in_every_session():
     first, other = (list(resources_there(each).items()) for each in jobs)
     assert first == other
     assert dict(first) == {**given, "tmpdir": TMPDIR}
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        ("/scratch/me", "/scratch/me"),
+        ("relative/x", "relative/x"),
+        (tempfile.gettempdir(), TMPDIR),
+        (f"{tempfile.gettempdir()}/of a job", f"{TMPDIR}/of a job"),
+        (f"{tempfile.gettempdir()}-other", f"{tempfile.gettempdir()}-other"),
+        # its function reads an input that does not exist yet
+        (TBDString(), TMPDIR),
+        (None, TMPDIR),
+    ],
+)
+def test_an_expression_for_tmpdir_is_evaluated_here(here, there):
+    """What it has below the folder of this machine is below that of the job."""
+    resources = {"tmpdir": Resource("tmpdir", lambda: here), "mem_mb": Resource("mem_mb", 5)}
+
+    def expand(wildcards, given, attempt, skip_evaluation):
+        assert (wildcards, given, attempt) == ({"n": "1"}, ["in"], 2)
+        assert skip_evaluation == {"mem_mb"}
+        return {"tmpdir": here} if here else {}
+
+    rule = SimpleNamespace(resources=resources, shellcmd="", expand_resources=expand)
+    wanted = SimpleNamespace(
+        rule=rule,
+        resources=ResourceList(fromdict={"mem_mb": 5, "tmpdir": TBDString()}),
+        wildcards_dict={"n": "1"},
+        input=["in"],
+        attempt=2,
+    )
+    assert dict(resources_there(wanted).items()) == {"mem_mb": 5, "tmpdir": there}

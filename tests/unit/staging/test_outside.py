@@ -4,12 +4,13 @@ The wrapper runs without a container here, where nothing can be made outside of 
 """
 
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from snakemake.io import AnnotatedString
 
 from snakemake_executor_plugin_osgpilot.errors import InputError, OsgpilotError
 from snakemake_executor_plugin_osgpilot.staging.outside_folders import OutsideFolders
@@ -165,8 +166,45 @@ def a_job(**wildcards):
 def a_workflow(config=(), patterns=(), jobs=()):
     rule = SimpleNamespace(input=patterns, output=(), log=())
     return SimpleNamespace(
-        globals={"config": config}, rules=[rule], dag=SimpleNamespace(jobs=list(jobs))
-    )
+        globals={"config": config}, rules=[rule], dag=SimpleNamespace(jobs=list(jobs)),
+        included=["/flow/rules/a.smk"],
+        sourcecache=SimpleNamespace(cache_path="/cache", runtime_cache_path="/cache/runtime-1"),
+    )  # fmt: skip
+
+
+def source(path):
+    copy = AnnotatedString(f"/cache/runtime-1/file{path}")
+    copy.flags = {"sourcecache_entry": path}
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("wanted", "wildcard", "used"),
+    [
+        ("/flow/rules/../rules/x", "a", True),
+        ("/flow/rules/.env", "a", False),
+        ("/flow/x", "a", False),
+        ("/flow/rules/x", "../x", False),
+    ],
+)
+def test_a_source_of_the_workflow_is_used_whenever_its_job_comes_up(wanted, wildcard, used):
+    folders = OutsideFolders(Path("/top/work"))
+    folders.learn(a_workflow())
+    given = a_job(n=wildcard)
+    given.input = [source(wanted)]
+    context = nullcontext() if used else pytest.raises(InputError, match="must not choose")
+    with context:
+        folders.check(given, [wanted])
+    # outputs, and inputs that are named otherwise, have to be known
+    given.input = [wanted]
+    with pytest.raises(InputError, match="must not choose"):
+        folders.check(given, [wanted])
+
+
+def test_a_source_that_the_workflow_names_is_used_wherever_it_is():
+    folders = OutsideFolders(Path("/top/work"))
+    folders.learn(a_workflow(patterns=[source("/elsewhere/config/x")]))
+    folders.check(a_job(), ["/elsewhere/config/x"])
 
 
 @pytest.mark.parametrize(

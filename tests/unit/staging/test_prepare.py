@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from doubles import InStorage
-from snakemake.resources import Resource, Resources
+from snakemake.resources import Resources
 from snakemake.shell import shell
 
 from snakemake_executor_plugin_osgpilot.errors import (
@@ -100,16 +100,6 @@ def preparer(
 
 def flagged(flag):
     return SimpleNamespace(flags={flag: True})
-
-
-def test_a_function_for_tmpdir_is_refused():
-    def computed(wildcards):
-        return "/x"
-
-    preparer()._check(job(Rule(resources=Resources({"tmpdir": Resource("tmpdir", "/x")}))))
-    function = Resources({"tmpdir": Resource("tmpdir", computed)})
-    with pytest.raises(InputError, match=r"rule r: its `tmpdir` is a function.*: give a folder"):
-        preparer()._check(job(Rule(resources=function)))
 
 
 def test_the_former_choice_of_a_payload_is_refused():

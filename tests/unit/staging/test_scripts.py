@@ -419,6 +419,20 @@ def test_a_script_may_name_more_modules_of_snakemake(cache, tmp_path):
     assert failed.returncode == 1
 
 
+def test_more_modules_start_where_packages_are_installed_that_are_not_here(tmp_path):
+    """Jupyter and Dask have tornado, for which tenacity imports one more of its modules."""
+    (tmp_path / "tornado").mkdir()
+    for name, text in {
+        "__init__.py": "",
+        "gen.py": "sleep = None\ncoroutine = staticmethod",
+    }.items():
+        (tmp_path / "tornado" / name).write_text(text)
+    path = write_modules(tmp_path, ("snakemake.script",))
+    code = "import sys; sys.path += sys.argv[1:]\nimport snakemake.script, tenacity.tornadoweb"
+    argv = [sys.executable, "-I", "-S", "-c", code, str(path), str(tmp_path)]
+    subprocess.run(argv, check=True)
+
+
 def test_modules_are_the_same_file_in_every_session(tmp_path):
     path = write_modules(tmp_path)
     os.utime(path, (1, 1))

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from doubles import InStorage
+from snakemake.io import AnnotatedString
 
 from snakemake_executor_plugin_osgpilot.config.run_options import shared_prefixes
 from snakemake_executor_plugin_osgpilot.errors import InputError
@@ -32,6 +33,23 @@ AWAY = TransferPolicy(
 def test_absolute_paths_below_a_shared_prefix_stay(path, way):
     assert AWAY.into(path) is way
     assert AWAY.out_of(path) is way
+
+
+@pytest.mark.parametrize(
+    ("source", "way", "sent"),
+    [
+        ("/flow/rules/../resources/x", TransferMethod.TRAVELS, "/flow/rules/../resources/x"),
+        ("/data/flow/x", TransferMethod.SHARED, "/data/flow/x"),
+        ("https://h.example/x", TransferMethod.TRAVELS, "/cache/copy"),
+    ],
+)
+def test_a_source_of_the_workflow_is_sent_from_where_it_is_and_else_as_its_copy(source, way, sent):
+    copy = AnnotatedString("/cache/copy")
+    copy.flags["sourcecache_entry"] = source
+    assert AWAY.into(copy) is way
+    assert AWAY.inputs([copy, "a"], way) == tuple(
+        path for path in (sent, "a") if AWAY.into(path) is way
+    )
 
 
 def test_files_that_only_this_machine_has_in_storage_are_found():
