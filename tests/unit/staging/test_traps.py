@@ -81,7 +81,9 @@ class Run:
         self.scaling = SimpleNamespace(ahead=None)
         self.ended, self.closed, self.settled = {}, 0, []
         self.intake = SimpleNamespace(settle=lambda failed=(): self.settled.extend(failed))
-        self.chronicle = SimpleNamespace(failed=lambda key, text: None, spent=lambda jobs: None)
+        self.chronicle = SimpleNamespace(
+            failed=lambda key, text, logs: None, spent=lambda jobs: None
+        )
         self.certain = True
         self.tenure = SimpleNamespace(is_certain=lambda: self.certain)
 
