@@ -24,7 +24,7 @@ from snakemake_executor_plugin_osgpilot.pilots.batch_system import Allocation
 from snakemake_executor_plugin_osgpilot.run.leftovers import is_folder_of
 from snakemake_executor_plugin_osgpilot.slurm import commands, parse
 from snakemake_executor_plugin_osgpilot.slurm.error_messages import failure
-from snakemake_executor_plugin_osgpilot.slurm.ssh import SshConnection
+from snakemake_executor_plugin_osgpilot.slurm.ssh import Login
 
 TRAPS = st.sampled_from(
     (
@@ -114,9 +114,9 @@ def test_values_of_a_site_file_are_single_words_or_rejected(place, value):
 
 @given(hostile)
 def test_a_host_is_never_an_option_of_ssh(host):
-    connection = SshConnection(host)
-    connection._folder.rmdir()
-    argv = connection._ssh("-T")
+    login = Login(host)
+    login._folder.rmdir()
+    argv = login.ssh(host, "-T")
     assert argv[-2:] == ["--", host]
 
 
