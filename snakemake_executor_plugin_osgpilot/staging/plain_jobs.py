@@ -1,9 +1,9 @@
 """Draft plain jobs, of which a rule has thousands, from what all of them have in common.
 
 A plain job runs a shell command by itself, and its files are relative paths below the working
-folder that only `temp()` may mark. What files, benchmarks, groups, storage and the like add to a
-payload is empty, so only paths and command are left to find for each job. The result is that of
-`direct.build`.
+folder that only `temp()` and `ancient()` may mark. What benchmarks, groups, storage and the like
+add to a payload is empty, so only paths and command are left to find for each job. The result is
+that of `direct.build`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .transfer_policy import TransferPolicy, ordered
 REMEMBERED_MAX = 1000
 """What jobs have in common is kept for this many combinations of values."""
 
-_WITHOUT_EFFECT = frozenset(("temp",))
+_WITHOUT_EFFECT = frozenset(("temp", "ancient"))
 """Flags of files that change nothing of a job outside of groups."""
 
 

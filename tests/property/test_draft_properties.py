@@ -111,6 +111,7 @@ def preparer_of(workflow, folder, environment):
         globals=workflow.globals,
         rules=workflow.rules,
         dag=workflow.dag,
+        sourcecache=workflow.sourcecache,
     )
     made = Preparer(
         *(own, "", folder / "run", folder, environment),
@@ -170,7 +171,9 @@ def test_jobs_of_most_rules_are_plain(tmp_path, monkeypatch):
     unusual = [usual(output=output) for output in OUTPUTS[2:6]]
     unusual += [usual(lines=[line]) for line in LINES[1:3]]
     unusual += [usual(input=text) for text in INPUTS[2:4]]
-    marked = usual(output=OUTPUTS[1], lines=[LINES[0], LINES[3], LINES[4], LINES[7]])
+    marked = usual(
+        input='ancient("given")', output=OUTPUTS[1], lines=[LINES[0], LINES[3], LINES[4], LINES[7]]
+    )
     with workflow_of(text_of([usual(), marked, *unusual]), tmp_path) as workflow:
         found = {str(job.rule) for job in workflow.dag.jobs if plain(job)}
         assert found == {"r0", "r1"}
