@@ -114,7 +114,9 @@ class Builder:
         )
 
     def _debian(self, stage: Stage, folder: Path, extra: list[str], suites: list[str]) -> None:
-        apt = ['APT::Install-Recommends "false";', 'Acquire::Languages "none";', *self.options]
+        # otherwise a folder in the image belongs to _apt, and users cannot build from that image
+        apt = ['APT::Sandbox::User "root";', 'APT::Install-Recommends "false";']
+        apt += ['Acquire::Languages "none";', *self.options]
         command = [
             "mmdebstrap",
             "--mode=root",

@@ -37,6 +37,8 @@ JOB_PACKAGES = (
     *("bowtie2", "samtools", "bcftools", "python3-matplotlib"),
     # debianutils has `which`, without which R does not start
     *("r-base-core", "debianutils", "r-cran-rmarkdown"),
+    # for notebooks in R
+    *("jupyter-nbconvert", "r-cran-irkernel"),
 )
 
 

@@ -37,13 +37,13 @@ def files(folder: Path, *but: str) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in named.items() if not name.startswith(own)}
 
 
-def notebook(code: str) -> dict[str, object]:
-    """Return a notebook in Python with one cell."""
+def notebook(code: str, language: str = "python", kernel: str = "python3") -> dict[str, object]:
+    """Return a notebook with one cell."""
     cell = {"cell_type": "code", "metadata": {}, "source": code, "outputs": []}
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    spec = {"display_name": language, "language": language, "name": kernel}
     return {
         "cells": [{**cell, "execution_count": None}],
-        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
+        "metadata": {"kernelspec": spec, "language_info": {"name": language}},
         "nbformat": 4,
         "nbformat_minor": 4,
     }

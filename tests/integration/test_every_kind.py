@@ -13,8 +13,9 @@ from conftest import WebServer, Workflow
 
 LANGUAGES = rf"""
 configfile: "config.yaml"
+LANGUAGES = ["python", "r", "rmd", "bash", "xsh", "hy", "book", "r_book"]
 rule all:
-    input: expand("{{language}}.txt", language=["python", "r", "rmd", "bash", "xsh", "hy", "book"])
+    input: expand("{{language}}.txt", language=LANGUAGES)
 
 rule python:
     input: "in put.txt", named="config.yaml"
@@ -64,6 +65,14 @@ rule book:
     log: notebook="executed.ipynb"
     params: text="it's \n"
     notebook: "scripts/make.py.ipynb"
+
+rule r_book:
+    input: "in put.txt", named="config.yaml"
+    output: "r_book.txt"
+    log: notebook="executed.r.ipynb"
+    params: text="it's \n"
+    container: "{IMAGE}"
+    notebook: "scripts/make.r.ipynb"
 """
 
 CODE = """
@@ -74,6 +83,18 @@ with open(snakemake.output[0], "w") as out:
     print(snakemake.input, open(snakemake.input[0]).read(), snakemake.wildcards, file=out)
 """
 BOOK = notebook(CODE)
+R_BOOK = notebook(
+    """
+cat(snakemake@rule, snakemake@params[["text"]])
+writeLines(c(readLines(snakemake@input[[1]]), snakemake@input[["named"]],
+             snakemake@params[["text"]], snakemake@config[["greeting"]]), snakemake@output[[1]])
+""",
+    language="R",
+    kernel="ir",
+)
+
+BOOKS = ("executed.ipynb", "executed.r.ipynb")
+"""The executed notebooks, in which there are times."""
 
 SCRIPTS = {
     "config.yaml": "greeting: hello\n",
@@ -82,6 +103,7 @@ SCRIPTS = {
     "scripts/make.py": CODE + "    print(snakemake.params.several, snakemake.resources.extra,"
     " snakemake.input.named, file=out)\n",
     "scripts/make.py.ipynb": json.dumps(BOOK),
+    "scripts/make.r.ipynb": json.dumps(R_BOOK),
     "scripts/make.R": """
 writeLines(c(readLines(snakemake@input[[1]]), snakemake@input[["named"]],
              snakemake@params[["text"]], as.character(snakemake@params[["several"]][["a"]]),
@@ -127,17 +149,18 @@ def test_every_language_of_scripts_makes_what_it_makes_locally(workflow: Workflo
     options = ("--sdm", "apptainer")
     run_locally(local, *options)
     assert workflow.run(*options) == 0, workflow.said
-    made = files(local, "executed.ipynb")
-    assert files(workflow.folder, "executed.ipynb") == made
-    assert len([name for name in made if "/" not in name and name.endswith(".txt")]) == 8
+    made = files(local, *BOOKS, ".jupyter")
+    assert files(workflow.folder, *BOOKS) == made
+    assert len([name for name in made if "/" not in name and name.endswith(".txt")]) == 9
     assert b"helped" in made["python.txt"]
     assert b"Of rmd: it\xe2\x80\x99s, hello." in made["rmd.txt"]
-    executed = [
-        json.loads((folder / "executed.ipynb").read_text())["cells"][-1]
-        for folder in (local, workflow.folder)
-    ]
-    assert executed[0]["outputs"] == executed[1]["outputs"] != []
-    assert executed[0]["source"] == executed[1]["source"]
+    for name in BOOKS:
+        executed = [
+            json.loads((folder / name).read_text())["cells"][-1]
+            for folder in (local, workflow.folder)
+        ]
+        assert executed[0]["outputs"] == executed[1]["outputs"] != []
+        assert executed[0]["source"] == executed[1]["source"]
 
 
 SORT = """
