@@ -112,6 +112,7 @@ def preparer_of(workflow, folder, environment):
         rules=workflow.rules,
         dag=workflow.dag,
         sourcecache=workflow.sourcecache,
+        included=workflow.included,
     )
     made = Preparer(
         *(own, "", folder / "run", folder, environment),
