@@ -122,6 +122,14 @@ def said(pool: Pool) -> str:
     return pool.run("cat", f"{HERE}/said", host="ap").stdout
 
 
+def in_slurm(pool: Pool) -> list[str]:
+    """Return the names of the run's pilots that Slurm knows, each as often as it is there."""
+    run = json.loads(in_run(pool, "record.json"))["run"]
+    names = pool.say("squeue", "--noheader", "--me", "--states=all", "--format=%j").splitlines()
+    # Slurm shows those of other tests for a while
+    return sorted(name for name in names if run in name)
+
+
 def in_run(pool: Pool, name: str) -> str:
     """Return a file of the run's folder."""
     return pool.say("sh", "-c", f"cat {HERE}/.snakemake/osgpilot/*/{name}", host="ap")
@@ -151,9 +159,9 @@ def test_a_connection_cut_in_mid_submission_costs_no_pilot_and_makes_none_twice(
     reported, lost = said(ap), ap.say("cat", "/home/alice/answer")
     assert f"pilot {lost} on" in reported, "the one whose answer got lost was found by its name"
     assert "could manage the pilots again" in reported
-    names = ap.say("squeue", "--noheader", "--me", "--states=all", "--format=%j").splitlines()
+    names = in_slurm(ap)
     recorded = json.loads(in_run(ap, "record.json"))["pilots"]
-    assert sorted(names) == sorted(pilot["name"] for pilot in recorded), "none lost, none twice"
+    assert names == sorted(pilot["name"] for pilot in recorded), "none lost, none twice"
     assert f"in allocation {lost} on" in in_run(ap, "pilots.log")
     until(lambda: nothing_left(ap), 90, "an empty cluster")
 
@@ -346,7 +354,6 @@ def test_a_link_that_loses_packets_hangs_neither_a_run_nor_its_end(lossy: Pool):
         content["slurm"] = {"ssh": alias, "folder": f"~/pilots-{name}"}
         put(lossy, f"{HERE}/{name}.yaml", yaml.safe_dump(content))
     files = ["Near.yaml,Far.yaml" if word == "site.yaml" else word for word in SNAKEMAKE]
-    shown = ("squeue", "--noheader", "--me", "--states=all", "--format=%j")
     with started(lossy, *files) as workflow:
         until(lambda: "at Far on n" in said(lossy), 90, "a pilot at the site")
         lose_packets(lossy, lost=True)
@@ -358,10 +365,8 @@ def test_a_link_that_loses_packets_hangs_neither_a_run_nor_its_end(lossy: Pool):
         workflow.wait(90)
     assert "could not end the pilots: Far: " in said(lossy)
     lose_packets(lossy, lost=False)
-    names = lossy.say(*shown).splitlines()
+    names = in_slurm(lossy)
     lossy.say("osgpilot", "cleanup", "--yes", host="ap", folder=HERE)
     until(lambda: nothing_left(lossy), 90, "an empty cluster")
-    record = json.loads(in_run(lossy, "record.json"))
-    # Slurm shows those of other tests for a while
-    of_run = [name for name in names if record["run"] in name]
-    assert sorted({pilot["name"] for pilot in record["pilots"]}) == sorted(of_run), "none twice"
+    recorded = json.loads(in_run(lossy, "record.json"))["pilots"]
+    assert sorted({pilot["name"] for pilot in recorded}) == names, "none twice"
