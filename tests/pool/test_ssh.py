@@ -362,7 +362,7 @@ def test_a_link_that_loses_packets_hangs_neither_a_run_nor_its_end(lossy: Pool):
         until(lambda: "Finished jobid" in said(lossy), 90, "jobs at the other site")
         lossy.say("pkill", "-INT", "-f", "^python -m snakemake", host="ap")
         # it asks the site a few times for its pilots, each time for as long as a login may take
-        workflow.wait(90)
+        workflow.wait(PATIENCE_S)
     assert "could not end the pilots: Far: " in said(lossy)
     lose_packets(lossy, lost=False)
     names = in_slurm(lossy)
