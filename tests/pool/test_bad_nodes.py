@@ -12,6 +12,7 @@ rule all:
 rule each:
     output: "out/{n}"
     shell: '''
+        until [ -e SHARED/open ]; do sleep 0.1; done
         if grep -qf SHARED/bad "$_CONDOR_MACHINE_AD" 2> /dev/null; then exit 1; fi
         while [ -e SHARED/filling ] && [ "$(df --output=avail . | tail -n 1)" -gt 0 ]; do
             touch SHARED/awaited; sleep 0.1
@@ -21,6 +22,7 @@ rule each:
 """
 FULL = "cat /dev/zero > /scratch/filler 2> /dev/null; df --output=avail /scratch"
 PILOTS = 2
+"""Jobs wait for both: on a busy machine, one could do all before the other is there."""
 
 
 def start(pool: Pool, *options: str, **site: object) -> "subprocess.Popen[str]":
@@ -57,6 +59,7 @@ def test_a_full_scratch_disk_stops_starts_and_costs_no_job(pool: Pool):
         user="root",
     )  # fmt: skip
     process = start(pool, "--osgpilot-cost-weight", "0", scratch="/scratch")
+    open_to_all(pool, process)
     until(lambda: done(pool, process.folder) > 4, 90, "some outputs")
     filling, awaited = f"{process.shared}/filling", f"{process.shared}/awaited"
     pool.say("touch", filling)
@@ -76,13 +79,20 @@ def served(pool: Pool, folder: str) -> set[str]:
     return set(pool.run("bash", "-c", script, folder=folder).stdout.split())
 
 
+def open_to_all(pool: Pool, process: "subprocess.Popen[str]") -> None:
+    """Let jobs go on when there are some on each pilot."""
+    shared, folder = process.shared, process.folder  # type: ignore[attr-defined]
+    until(lambda: len(served(pool, folder)) == PILOTS, 120, "jobs on all pilots")
+    pool.say("touch", f"{shared}/open")
+
+
 def failures(said: str) -> int:
     return said.count("Error in rule each")
 
 
 def test_a_node_on_which_all_jobs_fail_costs_each_job_one_retry_at_most(pool: Pool):
     process = start(pool, "--osgpilot-cost-weight", "0", "--retries", "1")
-    until(lambda: len(served(pool, process.folder)) == PILOTS, 120, "jobs on all pilots")
+    open_to_all(pool, process)
     ended = done(pool, process.folder)
     until(lambda: done(pool, process.folder) > ended + 8, 120, "outputs")
     bad = min(served(pool, process.folder))
