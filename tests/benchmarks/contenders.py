@@ -19,6 +19,7 @@ from pathlib import Path
 import htcondor2
 import yaml
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from conftest import SITE, sweep  # noqa: F401
 

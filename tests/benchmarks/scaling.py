@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from conftest import SITE
 from test_scaling import ROUNDS
