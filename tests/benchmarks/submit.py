@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +95,12 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[bytes], folde
 def memory_mb(pid: int) -> float:
     """Return the memory of a process and its children, in MB."""
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    return sum(process.memory_info().rss for process in family) / 1e6
+    found = 0
+    for process in family:
+        # such as a command of Slurm that has just ended
+        with suppress(psutil.NoSuchProcess):
+            found += process.memory_info().rss
+    return found / 1e6
 
 
 def _cpu_s(pid: int) -> float:
