@@ -100,5 +100,6 @@ def test_a_node_on_which_all_jobs_fail_costs_each_job_one_retry_at_most(pool: Po
     pool.run("tee", f"{process.shared}/bad", stdin=text)
     said, _ = process.communicate(timeout=400)
     assert process.returncode == 0, said
-    assert 0 < failures(said) < 20, said
+    # each bundle that starts there meanwhile has two failures, and ends with the second
+    assert 0 < failures(said) < 40, said
     assert "jobs failed there at once" in said
