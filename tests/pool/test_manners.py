@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from .conftest import SITE, Pool, until
+from .conftest import PATIENCE_S, SITE, Pool, until
 
 MEET = "/home/meet"
 """A folder that all pilots see."""
@@ -60,7 +60,7 @@ class Run:
 
 
 def end(process: "subprocess.Popen[str]") -> tuple[int, str]:
-    said = process.communicate(timeout=180)[0]
+    said = process.communicate(timeout=PATIENCE_S)[0]
     return process.returncode, said
 
 

@@ -4,7 +4,7 @@ import subprocess
 
 import yaml
 
-from .conftest import POWER_LOSS, SITE, SNAKEMAKE, Pool, until
+from .conftest import PATIENCE_S, POWER_LOSS, SITE, SNAKEMAKE, Pool, until
 
 SNAKEFILE = """
 rule all:
@@ -34,7 +34,7 @@ def test_a_failed_node_costs_no_job_and_no_retry(pool: Pool):
     pool.say("bash", "-c", POWER_LOSS, "-", node, pilot, user="root")
     # what slurmctld does by itself after SlurmdTimeout, a minute here
     pool.say("scontrol", "update", f"nodename={node}", "state=down", "reason=dead", user="root")
-    said, _ = workflow.communicate(timeout=200)
+    said, _ = workflow.communicate(timeout=PATIENCE_S)
     assert workflow.returncode == 0, said
     assert (pool.work / "out").read_text() == "start\nend\n", "one whole execution, and no half"
     assert "running it again" in said
