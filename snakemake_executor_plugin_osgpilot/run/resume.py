@@ -143,9 +143,10 @@ def recall(taken: AcquiredRun, access_point: AccessPoint, queue: JobManager) -> 
     found = access_point.find()
     entries = taken.journal.entries()
     if useless := settled(entries, found):
-        # before their outputs are fetched once more
-        access_point.remove(useless, "osgpilot: its end was recorded")
-        found = {key: job_id for key, job_id in found.items() if job_id not in useless}
+        # before their outputs are fetched once more; what is not removed now is an orphan
+        with suppress(OsgpilotError):
+            access_point.remove(useless, "osgpilot: its end was recorded")
+            found = {key: job_id for key, job_id in found.items() if job_id not in useless}
     # in this order: a job that has left the queue by now is in the log
     events = access_point.events()
     if silent := unreported(entries, found, events):

@@ -6,20 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+from dags import workflow_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from snakemake.api import SnakemakeApi
 from snakemake.settings.types import (
-    DAGSettings,
     DeploymentMethod,
-    ExecutionSettings,
-    GroupSettings,
-    OutputSettings,
-    Quietness,
-    ResourceSettings,
 )
 from snakemake.shell import shell
-from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.staging.container_image import Images
@@ -83,19 +76,9 @@ def text_of(rules):
 
 
 @contextmanager
-def workflow_of(text, folder):
-    """Yield the workflow, as Snakemake has it when it makes its executor."""
-    (folder / "Snakefile").write_text(text)
-    output = OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)
-    with SnakemakeApi(output) as api:
-        made = api.workflow(ResourceSettings(nodes=1, cores=8), snakefile=Path("Snakefile"))
-        made.dag(DAGSettings(targets={"all"})).printrulegraph()
-        workflow = made._workflow
-        workflow.execution_settings = ExecutionSettings()
-        workflow.group_settings = GroupSettings()
-        # a local executor has no groups
-        workflow._executor_plugin = ExecutorPluginRegistry().get_plugin("osgpilot")
-        workflow.async_run(workflow.dag.postprocess())
+def evaluated(text):
+    """Yield the workflow of a Snakefile in the current folder, with jobs that are ready."""
+    with workflow_of(text) as workflow:
         for job in workflow.dag.jobs:
             # as they were evaluated for a local executor
             job.reset_params_and_resources()
@@ -153,7 +136,7 @@ def test_a_draft_is_that_of_the_job_alone(rules, environment, prefix):
             Path(name).parent.mkdir(exist_ok=True)
             Path(name).write_text(name)
         try:
-            with workflow_of(text_of(rules), folder) as workflow:
+            with evaluated(text_of(rules)) as workflow:
                 shell._process_prefix = prefix
                 shared = preparer_of(workflow, folder, environment)
                 for job in sorted(workflow.dag.jobs, key=lambda job: sorted(job.output)):
@@ -175,6 +158,6 @@ def test_jobs_of_most_rules_are_plain(tmp_path, monkeypatch):
     marked = usual(
         input='ancient("given")', output=OUTPUTS[1], lines=[LINES[0], LINES[3], LINES[4], LINES[7]]
     )
-    with workflow_of(text_of([usual(), marked, *unusual]), tmp_path) as workflow:
+    with evaluated(text_of([usual(), marked, *unusual])) as workflow:
         found = {str(job.rule) for job in workflow.dag.jobs if plain(job)}
         assert found == {"r0", "r1"}

@@ -160,6 +160,18 @@ def test_jobs_are_restored_only_if_access_point_answers(tmp_path):
     taken.journal.close()
 
 
+def test_a_removal_that_fails_does_not_stop_a_resumed_run(tmp_path):
+    taken = take(tmp_path, seat())
+    there = FakeAccessPoint()
+    there.queued = {"7": "6.0"}
+    there.remove_fails = OutcomeUnknownError("the access point is away")
+    queue = JobManager(there, Shape(4, 4000))
+    assert recall(taken, there, queue).orphans == ("6.0",), "it is removed later"
+    queue.repair(0.0)
+    assert there.removed == ["6.0"]
+    taken.journal.close()
+
+
 def test_unreported_jobs_are_looked_up_in_condor_history(tmp_path):
     taken = take(tmp_path, seat())
     for key in "123":

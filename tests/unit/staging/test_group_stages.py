@@ -2,19 +2,9 @@
 
 import logging
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-from snakemake.api import SnakemakeApi
-from snakemake.settings.types import (
-    DAGSettings,
-    ExecutionSettings,
-    GroupSettings,
-    OutputSettings,
-    Quietness,
-    ResourceSettings,
-)
-from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+from dags import workflow_of
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.staging import group_stages
@@ -56,19 +46,9 @@ rule last:
 
 @contextmanager
 def dag_of(text, monkeypatch, folder, **groups):
-    """Yield the DAG, as Snakemake has it when it makes its executor."""
+    """Yield the DAG of a workflow in `folder`."""
     monkeypatch.chdir(folder)
-    Path("Snakefile").write_text(text)
-    output = OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)
-    with SnakemakeApi(output) as api:
-        made = api.workflow(ResourceSettings(nodes=1, cores=8), snakefile=Path("Snakefile"))
-        made.dag(DAGSettings(targets={"all"})).printrulegraph()
-        workflow = made._workflow
-        workflow.execution_settings = ExecutionSettings()
-        workflow.group_settings = GroupSettings(**groups)
-        # a local executor has no groups
-        workflow._executor_plugin = ExecutorPluginRegistry().get_plugin("osgpilot")
-        workflow.async_run(workflow.dag.postprocess())
+    with workflow_of(text, **groups) as workflow:
         yield workflow.dag
 
 
