@@ -299,7 +299,7 @@ rule all:
     run: open(output[0], "w").write("made")
 """)
     workflow.start()
-    until(lambda: list(cache.glob("environments/.part-*/image.sif")), "the first bytes of an image")
+    until(lambda: list(cache.glob("environments/.part-*/build-temp-*")), "Apptainer to build")
     workflow.stop()
     assert not list(cache.glob("environments/*.sif"))
     assert workflow.run("--nolock") == 0, workflow.said

@@ -6,6 +6,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -205,6 +206,20 @@ def during(workflow: "subprocess.Popen[bytes]", question: Callable[[], object], 
     until(ask, PATIENCE_S, what)
 
 
+@contextmanager
+def full_near(pool: Pool) -> Iterator[Callable[[], object]]:
+    """Have another user's jobs take all nodes of the first cluster; yields what cancels them."""
+    sbatch = ("sbatch", "--parsable", "--array=1-4", "--exclusive", "--wrap=sleep 3600")
+    jobs = pool.say(*sbatch, user="bob", folder="/tmp").strip()
+    cancel = partial(pool.run, "scancel", jobs, user="bob")
+    running = ("squeue", "--noheader", "--states=RUNNING", "--format=%i", f"--jobs={jobs}")
+    try:
+        until(lambda: len(pool.run(*running).stdout.split()) == 4)
+        yield cancel
+    finally:
+        cancel()
+
+
 def serve_at_both(pool: Pool) -> bool:
     running = "--states=RUNNING"
     return bool(squeue(pool, "Near", running) and squeue(pool, "Far", running))
@@ -259,7 +274,9 @@ def test_plan_doctor_and_cleanup_name_a_site_that_cannot_be_reached(closed: Pool
 
 def test_a_site_answers_late_serves_and_vanishes_with_its_nodes(closed: Pool):
     clusters, counts = closed, Counts(closed)
-    with started(clusters, *snakemake("near.yaml,far.yaml")) as workflow:
+    argv = snakemake("near.yaml,far.yaml")
+    # or all jobs may have run at the first site before the other one serves
+    with full_near(clusters) as free_near, started(clusters, *argv) as workflow:
         left_alone = "site Far is left alone and polled again later: "
         during(
             workflow,
@@ -268,6 +285,9 @@ def test_a_site_answers_late_serves_and_vanishes_with_its_nodes(closed: Pool):
         )
         during(workflow, counts.seen(lambda: squeue(clusters, "Near")), "pilots at the other site")
         open_way(clusters, is_open=True)
+        serves_far = counts.seen(lambda: squeue(clusters, "Far", "--states=RUNNING"))
+        during(workflow, serves_far, "a pilot at the site that answered late")
+        free_near()
         during(workflow, counts.seen(lambda: serve_at_both(clusters)), "a pilot at each site")
         assert "site Far answers again" in said(clusters)
         during(workflow, counts.seen(lambda: run_at_far(clusters)), "jobs there")
