@@ -1,5 +1,6 @@
 """Entry point of `osgpilot`: collects the subcommands and prints errors as one line."""
 
+import atexit
 import errno
 import gc
 import os
@@ -53,6 +54,8 @@ class OneLineErrors(click.Group):
         take_any_text()
         # a large history becomes a hundred thousand objects, in which there is no garbage
         gc.set_threshold(GARBAGE_EVERY)
+        # nor is it worth freeing them one by one at the exit
+        atexit.register(gc.freeze)
         try:
             return super().invoke(ctx)
         except OsgpilotError as error:

@@ -19,6 +19,8 @@ from .line_check import FULL, Line
 
 HISTORY = "history.jsonl"
 
+_JSON = json.JSONDecoder()
+
 ALWAYS = ("life", "end")
 """Kinds that are written even above `SIZE_MAX`."""
 
@@ -109,7 +111,7 @@ def read(path: Path, offset: int = 0) -> tuple[list[Line], int]:
         file.seek(offset)
         content = file.read()
     end = content.rfind(b"\n") + 1
-    lines = (_decoded(line) for line in content[:end].splitlines())
+    lines = map(_decoded, content[:end].splitlines())
     return [line for line in lines if line is not None], offset + end
 
 
@@ -123,11 +125,14 @@ def _encoded(line: Line) -> str:
 
 
 def _decoded(line: bytes) -> Line | None:
+    content: Any
     try:
-        content: Any = json.loads(line)
+        # half the cost of `json.loads` for a short line
+        text = line.decode()
+        content, end = _JSON.raw_decode(text)
     except (ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) and "kind" in content else None
+    return content if end == len(text) and type(content) is dict and "kind" in content else None
 
 
 def _ends_in_line_break(file: int) -> bool:

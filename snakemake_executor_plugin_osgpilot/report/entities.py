@@ -23,7 +23,8 @@ class Attempt:
 
     def until_s(self, now_s: float) -> float:
         """Return its last known time."""
-        return max(self.started_s, now_s if self.stopped_s is None else self.stopped_s)
+        until_s = now_s if self.stopped_s is None else self.stopped_s
+        return until_s if until_s > self.started_s else self.started_s
 
     def core_s(self, now_s: float) -> float:
         """Return cores × time."""
@@ -82,16 +83,17 @@ class Job:
 
     def waits_s(self, now_s: float) -> list[tuple[float, float]]:
         """Return the intervals in which it waited for a pilot."""
-        starts = [attempt.started_s for attempt in self.attempts]
-        stops = [attempt.until_s(now_s) for attempt in self.attempts]
+        spans, from_s = [], self.queued_s
+        for attempt in self.attempts:
+            if attempt.started_s > from_s:
+                spans.append((from_s, attempt.started_s))
+            from_s = attempt.until_s(now_s)
         over_s = now_s if self.waits else self.since_s
         if self.state == "running":
-            over_s = stops[-1] if stops else now_s
-        return [
-            (from_s, until_s)
-            for from_s, until_s in zip([self.queued_s, *stops], [*starts, over_s], strict=True)
-            if until_s > from_s
-        ]
+            over_s = from_s if self.attempts else now_s
+        if over_s > from_s:
+            spans.append((from_s, over_s))
+        return spans
 
     @property
     def last(self) -> Attempt | None:

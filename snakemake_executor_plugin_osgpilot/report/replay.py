@@ -21,6 +21,9 @@ PLANS_MAX = 2000
 """Maximum number of plans kept for charts; the latest is always kept."""
 
 
+_NEVER_SERVED = (math.inf, "", "")
+
+
 class ReplayedRun:
     """The state of a run, replayed from its history; `take` continues with further lines.
 
@@ -133,17 +136,20 @@ class ReplayedRun:
         """Rebuild the jobs that have new events."""
         for key in self._dirty & self.jobs.keys():
             job = self.jobs[key]
-            if job.last is not None:
-                self._running[job.last.pilot].pop(key, None)
+            if job.attempts:
+                self._running[job.attempts[-1].pilot].pop(key, None)
             try:
                 rebuild(job, self._events[key], self._ends_s)
             except (TypeError, ValueError):
                 continue
-            job.needs = self._needs.get(key, ())
-            job.logs = tuple(self._failures.get(key, {}).get("logs", ()))
-            job.woken_s = sorted(self._woken[key]) if key in self._woken else []
-            if job.state == "running" and job.last is not None:
-                self._running[job.last.pilot][key] = job
+            if key in self._needs:
+                job.needs = self._needs[key]
+            if key in self._failures:
+                job.logs = tuple(self._failures[key].get("logs", ()))
+            if key in self._woken:
+                job.woken_s = sorted(self._woken[key])
+            if job.state == "running" and job.attempts:
+                self._running[job.attempts[-1].pilot][key] = job
         self._dirty.clear()
 
     def _life(self, line: Line) -> None:
@@ -189,23 +195,23 @@ class ReplayedRun:
             self._dirty.add(key)
 
     def _listed(self, line: Line) -> None:
-        session, rank, jobs = self.lives, RANK[line["kind"]], line["jobs"]
-        is_move = rank in MOVES
-        for key, at_s, *values in jobs:
-            # HTCondor gives whole seconds, a decision of our own has fractions of them
-            when_s = math.floor(at_s) if is_move else at_s
-            self._events[key].append((session, when_s, rank, tuple(values)))
-        self._dirty.update(each[0] for each in jobs)
-        for at_s in {each[1] for each in jobs}:
-            self._at(at_s)
+        session, rank = self.lives, RANK[line["kind"]]
+        # HTCondor gives whole seconds, a decision of our own has fractions of them
+        when = math.floor if rank in MOVES else float
+        for key, at_s, *values in line["jobs"]:
+            self._events[key].append((session, when(at_s), rank, tuple(values)))
+            self._dirty.add(key)
+            if not self.first_s <= at_s <= self.last_s:
+                self._at(at_s)
 
     def _started(self, line: Line) -> None:
         self._listed(line)
         for _, at_s, pilot, _, allocation, node in line["jobs"]:
             served = (at_s, allocation, node)
-            self._served[pilot] = min(self._served.get(pilot, served), served)
-            if known := self.pilots.get(pilot):
-                known.serve(*self._served[pilot])
+            if served < self._served.get(pilot, _NEVER_SERVED):
+                self._served[pilot] = served
+                if known := self.pilots.get(pilot):
+                    known.serve(*served)
 
     def _spent(self, line: Line) -> None:
         for key, *spent in line["jobs"]:

@@ -21,8 +21,10 @@ class Series:
 
     def add(self, from_s: float, until_s: float, weight: float) -> None:
         """Add an interval, clipped to the span."""
-        first = min(max(0.0, (from_s - self.begun_s) / self.step_s), POINTS)
-        last = min(max(0.0, (until_s - self.begun_s) / self.step_s), POINTS)
+        first, last = (from_s - self.begun_s) / self.step_s, (until_s - self.begun_s) / self.step_s
+        # plain comparisons: a run has tens of thousands of intervals
+        first = first if first > 0 else 0.0
+        last = last if last < POINTS else POINTS
         if last <= first:
             return
         head, tail = int(first), int(last)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from .entities import Attempt, Pilot
 from .replay import ReplayedRun
@@ -74,8 +75,12 @@ class Scale:
 
     def x(self, at_s: float) -> float:
         """Return the coordinate of a time, within the drawing."""
-        share = (at_s - self.begun_s) / max(1.0, self.ended_s - self.begun_s)
-        return round(WIDTH * min(1.0, max(0.0, share)), 1)
+        share = (at_s - self.begun_s) / self._span_s
+        return round(WIDTH * (0.0 if share < 0 else 1.0 if share > 1 else share), 1)
+
+    @cached_property
+    def _span_s(self) -> float:
+        return max(1.0, self.ended_s - self.begun_s)
 
 
 def timeline(replayed: ReplayedRun, scale: Scale, colours: dict[str, int]) -> Timeline:

@@ -1,10 +1,13 @@
 """Laws of what is made of a run's history, whatever it was like."""
 
+from unittest import mock
+
 import pytest
 from histories import BEGUN_S, LIFE, queued, ran, served
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snakemake_executor_plugin_osgpilot.report import job_history
 from snakemake_executor_plugin_osgpilot.report.core_hours import waste
 from snakemake_executor_plugin_osgpilot.report.html import page
 from snakemake_executor_plugin_osgpilot.report.replay import ReplayedRun, fold
@@ -86,6 +89,8 @@ def sessions(draw):
     first = [queued("a", key) for key, *_ in jobs]
     for key, stops, end in jobs:
         first += _way(key, stops, end, gap_s=draw(st.sampled_from((0, 5))))
+        if draw(st.booleans()):
+            first.append({"kind": "spent", "jobs": [[key, 3.5, 4.5]]})
     found = [[LIFE, *first]]
     end = {"kind": "end", "live": 0, "at_s": BEGUN_S + END_S, "detached": draw(st.booleans())}
     if draw(st.booleans()):
@@ -154,6 +159,16 @@ def test_the_order_of_lines_within_a_session_changes_nothing(sessions, data):
         mixed += [life, *shuffled]
     cut = data.draw(st.integers(0, len(mixed)))
     assert _seen(taken.take(mixed[:cut]).take(mixed[cut:])) == _seen(straight)
+
+
+@settings(max_examples=200, deadline=None)
+@given(sessions())
+def test_the_short_cut_for_jobs_that_ran_once_changes_nothing(sessions):
+    lines = [line for session in sessions for line in session]
+    taken = fold(lines)
+    with mock.patch.object(job_history, "RAN_ONCE", []):
+        applied = fold(lines)
+    assert repr(taken.jobs) == repr(applied.jobs)
 
 
 @settings(max_examples=200, deadline=None)

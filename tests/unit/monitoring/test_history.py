@@ -280,6 +280,12 @@ def test_written_lines_pass_the_line_check(recorded):
     assert [line for line in written if not is_whole(line)] == []
 
 
+@pytest.mark.parametrize("wrong", [[2, 10.0, "1.2"], ["2", float("nan"), "1.2"], ["2", 1e12, "1"]])
+def test_an_entry_is_checked_although_others_like_it_were_whole(wrong):
+    assert is_whole({"kind": "sent", "jobs": [["1", 10.0, "1.1"], ["3", 11, "1.3"]]})
+    assert not is_whole({"kind": "sent", "jobs": [["1", 10.0, "1.1"], wrong]})
+
+
 def test_hold_reason_is_recorded_without_secrets(recorded):
     recorded.chronicle.redact = Redactor(["hunter2hunter2"])
     recorded.add("a")
