@@ -1,4 +1,4 @@
-"""Take the pictures of docs/screens.md: `python docs/images/screens.py`.
+"""Take the pictures of docs/screens.md and docs/screens-run.md: `python docs/images/screens.py`.
 
 Starts a local pool, and in it does as a user what the example workflow is for: a site file, the
 checks, a plan, a run that is looked at while it goes on, a report, a run that is killed and what is
@@ -25,7 +25,7 @@ from snakemake_executor_plugin_osgpilot.local_pool.session import exec_argv
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 OUT = HERE / "screens"
-PAGE = HERE.parent / "screens.md"
+PAGE, RUN_PAGE = HERE.parent / "screens.md", HERE.parent / "screens-run.md"
 NAME = "screens"
 HOME = "/home/alice/example-workflow"
 OSGPILOT = (
@@ -98,7 +98,10 @@ SCREENS = {
         "A workflow of 300 jobs on a simulated cluster, compared with lower bounds.",
     ),
 }
-"""What is shown, in the order of the page: the command, and what it is for."""
+"""What is shown, in the order of the pages: the command, and what it is for."""
+
+BEFORE = ("pool-up", "site-init", "site-file", "site-check", "doctor", "plan")
+"""Shown on the first page; all others are on the second one."""
 
 
 @dataclass
@@ -131,13 +134,22 @@ class Album:
         assert size < BYTES_MAX, f"{picture} is too large for a page"
 
     def page(self) -> str:
-        """Return the page that shows all of them."""
+        """Return the page that shows what comes before a run."""
         return (
             f"# Every command in pictures\n\n{MADE}\n\n"
             "Every command on one real run: the example workflow on a "
             "[local pool](how-to/local-pool.md), in a\nterminal of 100 columns. Their purpose "
             "is explained in [My first site](tutorial/my-first-site.md).\n"
-            + "".join(self._part(name) for name in SCREENS)
+            + "".join(self._part(name) for name in BEFORE)
+            + "\nThe run itself, and what comes after it, is on [the next page](screens-run.md).\n"
+        )
+
+    def run_page(self) -> str:
+        """Return the page that shows a run, and what comes after it."""
+        return (
+            f"# A run in pictures\n\n{MADE}\n\n"
+            "The run that was set up on [the page before](screens.md).\n"
+            + "".join(self._part(name) for name in SCREENS if name not in BEFORE)
         )
 
     def _part(self, name: str) -> str:
@@ -283,7 +295,7 @@ def pool_up(album: Album) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Take all pictures and write the page."""
+    """Take all pictures and write the pages."""
     if argv:
         raise InputError("there is nothing to choose: all pictures are of one run")
     OUT.mkdir(exist_ok=True)
@@ -295,6 +307,7 @@ def main(argv: Sequence[str]) -> None:
         finally:
             subprocess.run([*OSGPILOT, "pool", "down", "--name", NAME], check=False)
     PAGE.write_text(album.page(), encoding="utf-8")
+    RUN_PAGE.write_text(album.run_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

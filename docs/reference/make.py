@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,6 +24,9 @@ SCHEMA = Path(package.__file__).parent / "config/schema.json"
 MADE = "<!-- Made by docs/reference/make.py: change the code, then run it. -->\n\n"
 
 
+TOOLS = ("simulate", "software", "runtime", "pool")
+"""Commands with a page of their own."""
+
 WRITTEN = ("directives.md", "files.md", "rules.md", "shell.md", "snakemake.md", "software.md")
 """Pages of the reference that are not made from the code."""
 
@@ -33,6 +36,7 @@ def pages() -> dict[str, str]:
     return {
         "settings.md": settings(),
         "commands.md": commands(),
+        "commands-tools.md": tools(),
         "site-file.md": site_file(),
         "resources.md": resources(),
     }
@@ -87,21 +91,43 @@ def resources() -> str:
 
 
 def commands() -> str:
-    """Return the page on the commands, with the help that each prints."""
-    return f"# Commands\n\n{MADE}`-h` or `--help` after a command prints its help.\n\n" + "\n".join(
-        _commands(osgpilot, "osgpilot", None)
+    """Return the page on the commands for a run, with the help that each prints."""
+    return (
+        f"# Commands\n\n{MADE}`-h` or `--help` after a command prints its help. "
+        "The commands for simulations, images\nand the local pool are in "
+        "[commands-tools.md](commands-tools.md).\n\n"
+        + "\n".join(_commands(osgpilot, "osgpilot", None, without=TOOLS))
     )
 
 
-def _commands(command: click.Command, name: str, above: click.Context | None) -> Iterator[str]:
-    # --help itself is left out: click keeps the one of the first context that a command was seen in
-    context = click.Context(
-        command, info_name=name, parent=above, terminal_width=96, help_option_names=[]
+def tools() -> str:
+    """Return the page on the commands beside a run."""
+    context = _context(osgpilot, "osgpilot", None)
+    return (
+        f"# Commands for simulations, images and the local pool\n\n{MADE}"
+        "The commands for a run are in [commands.md](commands.md).\n\n"
+        + "\n".join(
+            text for name in TOOLS for text in _commands(osgpilot.commands[name], name, context)
+        )
     )
+
+
+def _commands(
+    command: click.Command, name: str, above: click.Context | None, without: Sequence[str] = ()
+) -> Iterator[str]:
+    context = _context(command, name, above)
     yield f"## `{context.command_path}`\n\n```text\n{_help(context)}\n```\n"
     if isinstance(command, click.Group):
         for each in command.list_commands(context):
-            yield from _commands(command.commands[each], each, context)
+            if each not in without:
+                yield from _commands(command.commands[each], each, context)
+
+
+def _context(command: click.Command, name: str, above: click.Context | None) -> click.Context:
+    # --help itself is left out: click keeps the one of the first context that a command was seen in
+    return click.Context(
+        command, info_name=name, parent=above, terminal_width=96, help_option_names=[]
+    )
 
 
 def _help(context: click.Context) -> str:

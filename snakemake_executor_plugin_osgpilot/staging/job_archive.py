@@ -9,7 +9,7 @@
 
 One file matters: HTCondor 25.14 starts a job that has two or more input files and a named output
 folder about 5 s late, more often than not. The starter asks the shadow for guidance before that has
-finished the transfer, and has to retry later (see docs/dev/lessons.md).
+finished the transfer, and has to retry later (see docs/dev/lessons/htcondor-files.md).
 """
 
 from __future__ import annotations
