@@ -75,13 +75,17 @@ def _show(found: Preview, *, scripts: bool) -> None:
 
 
 def _beside(found: Preview) -> Iterator[str]:
-    """Return what Snakemake runs itself, what is not known yet, and which sites are silent."""
+    """Return what Snakemake runs itself, what is not known yet, what a start would be refused for,
+    and which sites are silent.
+    """
     for rule, jobs in found.local.items():
         yield f"rule {rule} -> Snakemake itself, as a local rule: {count_of(jobs, 'job')}"
     if found.checkpoints:
         of = f", perhaps of {', '.join(found.unseen)}" if found.unseen else ""
         after = ", ".join(found.checkpoints)
         yield f"more may come: jobs that follow the checkpoint {after} are not known yet{of}"
+    if found.in_use:
+        yield f"a start would be refused now: {found.in_use}"
     for site, why in found.silent.items():
         yield f"site {site} does not answer; a run starts without it and polls it again: {why}"
 

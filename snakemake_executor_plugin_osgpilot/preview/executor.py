@@ -35,6 +35,7 @@ from ..pilots.parameters import script
 from ..routing.policy import Where
 from ..routing.rules import RuleRouter
 from ..run.assembly import PreparedRun, preflight
+from ..run.resume import in_use
 from ..scaling.planner.bounds import Case
 from ..scaling.planner.estimates import Estimates
 from ..staging.group_stages import split_groups
@@ -86,7 +87,7 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
         unseen = sorted({str(rule) for rule in self.workflow.rules} - seen) if checkpoints else []
         return Preview(
             tuple(decisions), previews, script(), local, tuple(sorted(checkpoints)), tuple(unseen),
-            {name: str(error) for name, error in ground.silent.items()},
+            {name: str(error) for name, error in ground.silent.items()}, in_use(state_folder),
         )  # fmt: skip
 
     def run_job(self, job: AnyJob) -> NoReturn:

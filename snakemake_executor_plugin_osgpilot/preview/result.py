@@ -106,7 +106,8 @@ class Preview:
 
     `local` has the number of jobs that Snakemake runs itself, by rule, `checkpoints` the rules
     after which more jobs may come, `unseen` the rules without a job so far, and `silent` why a site
-    does not answer, by its name.
+    does not answer, by its name. `in_use` is why no run can begin in this folder now, empty if one
+    can.
     """
 
     routes: tuple[RouteDecision, ...]
@@ -116,11 +117,13 @@ class Preview:
     checkpoints: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     silent: Mapping[str, str] = field(default_factory=dict)
+    in_use: str = ""
 
     @property
     def refused(self) -> bool:
-        """True if Slurm would refuse pilots."""
-        return any(not each.accepted for project in self.projects for each in project.verdicts)
+        """True if no run can begin now, or Slurm would refuse pilots."""
+        verdicts = (each for project in self.projects for each in project.verdicts)
+        return bool(self.in_use) or not all(each.accepted for each in verdicts)
 
     def as_data(self) -> dict[str, Any]:
         """Return it as plain data for JSON, without infinities."""
@@ -143,6 +146,7 @@ class Preview:
             "checkpoints": list(self.checkpoints),
             "unseen": list(self.unseen),
             "silent": dict(self.silent),
+            "in_use": self.in_use,
         }
 
 

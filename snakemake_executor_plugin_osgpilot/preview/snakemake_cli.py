@@ -63,7 +63,9 @@ def ask(argv: Sequence[str], executor: type) -> Any:
             # up to 9.26, one core is assumed in a dry run, and no rule has more threads
             args.cores = UNLIMITED_CORES
         args.quiet = {*(args.quiet or ()), *(each for each in Quietness if each != Quietness.ALL)}
-        with _as_it_was(Path(args.directory or ".") / ".snakemake"):
+        state_folder = Path(args.directory or ".") / ".snakemake"
+        _check_writable(state_folder.absolute() / "iocache")
+        with _as_it_was(state_folder):
             try:
                 cli.args_to_api(args, parser)
             except Ended as ended:
@@ -95,6 +97,16 @@ def _check(args: Any) -> None:
             raise InputError(
                 f"--{name.replace('_', '-')} runs no workflow: there is nothing to plan"
             )
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise `InputError` if Snakemake could not write its state, for which it has a traceback."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{there} cannot be written, where Snakemake keeps its state even for a plan; plan in "
+            "a copy of the workflow, or with `--directory FOLDER` in one that can be written"
+        )
 
 
 @contextmanager

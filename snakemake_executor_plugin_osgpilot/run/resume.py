@@ -6,7 +6,7 @@ import logging
 import secrets
 import shutil
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -119,6 +119,23 @@ def _interrupted(state_folder: Path, me: RunOwner) -> list[tuple[RunFolder, Jour
             journal.check()
             found.append((folder, journal))
     return found
+
+
+def in_use(state_folder: Path) -> str:
+    """Return why no run can begin in a folder now: a process that is or may be alive holds one.
+
+    Empty if none does. Locks nothing; journals that cannot be read are skipped.
+    """
+    me = this_process()
+    for folder in reversed(runs_in(state_folder)):
+        with (
+            suppress(OsgpilotError, OSError),
+            closing(Journal(folder.path / JOURNAL)) as journal,
+        ):
+            holder = None if journal.is_finished else journal.holder
+            if holder and is_alive_in(folder, holder):
+                return _in_use(folder, holder, me)
+    return ""
 
 
 def _begin(state_folder: Path, wanted: RunIdentity) -> AcquiredRun:

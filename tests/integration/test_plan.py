@@ -1,12 +1,14 @@
 """What `osgpilot plan` says is what the run then does, and it leaves nothing behind."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import yaml
-from conftest import SITE, jobs_in_queue, pilots_in_slurm, tool
+from conftest import PATIENCE_S, SITE, jobs_in_queue, pilots_in_slurm, tool, until
 
 STAGES = """
 rule all:
@@ -135,3 +137,38 @@ rule gather:
     workflow.write_site(SITE)
     assert world(workflow.folder)[1:] == before[1:]
     assert not (workflow.folder / ".snakemake").exists()
+
+
+def test_a_plan_beside_a_live_run_says_that_a_start_would_be_refused(workflow):
+    workflow.snakefile("""
+rule all:
+    input: "out"
+rule wait:
+    output: "out"
+    resources: runtime=5
+    shell: "sleep 600; touch {output}"
+""")
+    process = workflow.start()
+    until(lambda: jobs_in_queue() or process.poll() is not None, "a job in the queue")
+    said = planned(workflow)
+    assert said.returncode == 1, said.stderr
+    assert "a start would be refused now: another Snakemake is running in this f" in said.stdout
+    assert "project TestProject: 1 job ready" in said.stdout
+    assert process.poll() is None, workflow.said
+    os.kill(process.pid, signal.SIGINT)
+    process.wait(PATIENCE_S)
+    again = planned(workflow)
+    assert (again.returncode, "refused" in again.stdout) == (0, False), again.stderr
+
+
+def test_a_plan_in_a_folder_that_cannot_be_written_is_refused_in_one_line(workflow):
+    workflow.snakefile(STAGES)
+    workflow.folder.chmod(0o555)
+    try:
+        said = planned(workflow)
+    finally:
+        workflow.folder.chmod(0o755)
+    assert said.returncode == 1
+    line, *more = said.stderr.splitlines()
+    assert f"{workflow.folder} cannot be written, where Snakemake keeps its state" in line
+    assert more == []

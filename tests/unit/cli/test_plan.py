@@ -47,6 +47,17 @@ def test_the_exit_status_is_1_if_slurm_would_refuse_a_pilot(planned):
     )
 
 
+def test_a_folder_that_a_live_run_holds_is_named_and_no_run_can_begin(planned):
+    found = Preview((), (project(),), "", in_use="another Snakemake is running in this folder")
+    said = planned(found)
+    assert said.exit_code == 1
+    line = "a start would be refused now: another Snakemake is running in this folder"
+    assert line in said.output.splitlines()
+    as_data = planned(found, "--json")
+    assert as_data.exit_code == 1
+    assert json.loads(as_data.output)["in_use"] == found.in_use
+
+
 def test_an_argument_that_snakemake_does_not_know_is_named_without_the_usage():
     refused = CliRunner().invoke(main, ["plan", "--executor", "osgpilot", "--osgpilot-max-pilts=1"])
     assert refused.exit_code == 2

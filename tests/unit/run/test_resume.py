@@ -35,7 +35,7 @@ from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing, RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.run.leftovers import RunStatus, place_of, status_of
-from snakemake_executor_plugin_osgpilot.run.resume import recall, take
+from snakemake_executor_plugin_osgpilot.run.resume import in_use, recall, take
 
 SMALL = JobClass(Shape(1, 500))
 
@@ -73,6 +73,21 @@ def test_run_of_dead_process_is_resumed(tmp_path, holder):
     assert (taken.resumed, taken.folder, taken.seat.run) == (True, first, first.path.name)
     with closing(Journal(first.path / JOURNAL)) as journal:
         assert journal.holder.pid == os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("holder", "blocks"),
+    [(elsewhere(), True), (this_process(), True), (dead(), False), (None, False)],
+)
+def test_a_folder_is_in_use_if_a_start_would_be_refused(tmp_path, holder, blocks):
+    folder = begin(tmp_path, holder=holder)
+    begin(tmp_path / "other")
+    before = sorted(tmp_path.rglob("*"))
+    why = in_use(tmp_path)
+    assert (f"another Snakemake is running in this folder: run {folder.path.name}" in why) == blocks
+    assert bool(why) == blocks
+    assert sorted(tmp_path.rglob("*")) == before
+    assert in_use(tmp_path / "other") == ""
 
 
 def test_run_with_another_scope_is_not_resumed(tmp_path):
