@@ -1,11 +1,13 @@
 """Show the progress of a build: live on a terminal, one line per event elsewhere."""
 
+from __future__ import annotations
+
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import Progress as Bars
-from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 WORDS = {
     "host": "Debian tree of the hosts (Slurm, HTCondor, Apptainer)",
@@ -22,6 +24,11 @@ class Progress:
     """Context manager; `watch` shows stages, `say` any other text."""
 
     def __init__(self) -> None:
+        # every start of Snakemake imports this module, few of them build something
+        from rich.console import Console
+        from rich.progress import Progress as Bars
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
         self._console = Console(stderr=True)
         self._live = self._console.is_terminal
         self._started_s = time.monotonic()
@@ -34,7 +41,7 @@ class Progress:
         )
         self._tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Progress:
         self._bars.start()
         return self
 
