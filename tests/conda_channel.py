@@ -204,11 +204,11 @@ def create(argv):
 if __name__ == "__main__":
     status = create(sys.argv[2:]) if sys.argv[1] == "create" else main(sys.argv[1:])
 """
-"""What `conda create --file` does with a list of packages (`@EXPLICIT`)."""
+"""`conda create --file` for a list of packages (`@EXPLICIT`)."""
 
 
 def install_conda(folder: Path) -> Path:
-    """Put a program `conda` into `folder`, with `activate` beside it; return their folder."""
+    """Put a program `conda` into `folder`, and `activate` next to it; return their folder."""
     programs = folder / "conda" / "bin"
     programs.mkdir(parents=True)
     for name, source in (("conda", "conda"), ("activate", "conda-activate")):

@@ -1,4 +1,4 @@
-"""Histories of runs that never were, as large as a test needs."""
+"""Histories of invented runs, as large as a test needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIFE: Line = {
 
 
 def pilot(number: int, state: str, since_s: float, cores: int = 4, **more: object) -> Line:
-    """Return that a pilot came to a state."""
+    """Return the line of a pilot that reached a state."""
     return {
         "kind": "pilot", "name": f"osgpilot-r-{number}", "state": state, "since_s": since_s,
         "shape": {"cores": cores, "memory_mb": 1000 * cores, "disk_mb": 0, "gpus": 0},
@@ -35,7 +35,7 @@ def pilot(number: int, state: str, since_s: float, cores: int = 4, **more: objec
 
 
 def served(number: int, until_s: float, cores: int = 4) -> list[Line]:
-    """Return the life of a pilot that served."""
+    """Return the lines of a pilot that served."""
     begun = {"started_s": BEGUN_S, "node": f"n{number}"}
     return [
         pilot(number, "pending", BEGUN_S, cores),
@@ -46,7 +46,7 @@ def served(number: int, until_s: float, cores: int = 4) -> list[Line]:
 
 
 def queued(rule: str, *keys: str, cores: int = 1, at_s: float = BEGUN_S) -> Line:
-    """Return that jobs were handed over."""
+    """Return the line of jobs that were handed over."""
     return {
         "kind": "queued", "at_s": at_s, "rule": rule, "cores": cores, "memory_mb": 1024,
         "disk_mb": 100, "gpus": 0, "runtime_s": 3600, "jobs": [[key, f"n={key}"] for key in keys],
@@ -54,7 +54,7 @@ def queued(rule: str, *keys: str, cores: int = 1, at_s: float = BEGUN_S) -> Line
 
 
 def ran(key: str, number: int, from_s: float, until_s: float, exit_status: int = 0) -> list[Line]:
-    """Return that a job ran on a pilot; times count from the beginning of the run."""
+    """Return the lines of a job that ran on a pilot; times count from the beginning of the run."""
     where = [f"osgpilot-r-{number}", "slot1_1", str(100 + number), f"n{number}"]
     begun_s, ended_s = BEGUN_S + from_s, BEGUN_S + until_s
     usage = [round((until_s - from_s) * 0.9, 1), 300, 10]
@@ -143,7 +143,7 @@ def small_lines() -> list[Line]:
 
 
 def of_every_kind() -> list[Line]:
-    """Return a run that goes on, with lines of every kind that a run writes."""
+    """Return a live run, with lines of every kind that a run writes."""
     *lines, end = small_lines()
     policy = asdict(Policy((PilotType("compute/4c", Shape(4, 4000), (3600,)),)))
     policy["offers"][0]["shape"] = Shape(4, 4000)._asdict()

@@ -1,4 +1,4 @@
-"""What the package logs, for tests."""
+"""Capture the log records of the package in tests."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""How long to wait for a condition on a machine that is busy with other tests."""
+"""Wait for conditions on a machine that is busy with other tests."""
 
 from __future__ import annotations
 

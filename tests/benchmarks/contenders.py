@@ -36,7 +36,7 @@ from snakemake_executor_plugin_osgpilot.slurm.ssh import Logins
 PROJECT = "TestProject"
 KIND, CORES = "compute/4c", 4
 NAP_S = 0.5
-"""What a job takes, unless a benchmark says otherwise."""
+"""The runtime of a job in seconds, unless a benchmark has another one."""
 
 SAID, BARE_LOG = "said", "jobs.log"
 RUNTIME_IMAGE = "/opt/sif/runtime.sif"
@@ -115,7 +115,7 @@ class Contender:
 
 
 class Count:
-    """How often a text stands in a file that grows and may not be there yet; read once."""
+    """Counts a text in a file that grows and may not exist yet; reads each part once."""
 
     def __init__(self, folder: Path, pattern: str, text: str) -> None:
         self._folder, self._pattern, self._text = folder, pattern, text.encode()
@@ -184,7 +184,7 @@ IDLE = Contender(
     imports=str(Path(__file__).with_name("idle")),
 )
 OTHER_PLUGINS = (PLUGIN_HTCONDOR, PLUGIN_SLURM)
-"""They start Snakemake once more for each job."""
+"""They start another Snakemake for each job."""
 
 
 def prepare(

@@ -55,7 +55,7 @@ class Peaks:
         self._counted_s = float("-inf")
 
     def look(self, pid: int) -> None:
-        """Look once more."""
+        """Look again."""
         try:
             self.memory_mb = max(self.memory_mb, memory_mb(pid))
         except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""What memory many ready jobs cost beyond what Snakemake itself needs for them.
+"""The memory for many ready jobs, beyond the memory of Snakemake itself.
 
 Runs inside the local pool. Of an executor that does nothing and of ours, the memory is taken when
 all jobs were handed over; of ours, as many are in the queue then as may be, and the others wait.

@@ -1,4 +1,4 @@
-"""How well pilots match demand: four workflows of different form, each judged by its own record.
+"""Match of pilots and demand: four workflows of different form, each judged by its own record.
 
 Runs inside the local pool. `bound` is the time that no number of pilots can beat: the first pilot's
 way to the pool, then the longest chain of jobs or the work shared by all cores allowed. Prints a

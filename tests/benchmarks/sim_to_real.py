@@ -100,7 +100,7 @@ class Times:
 
 @dataclass
 class Trace:
-    """What a run left: its record, its pilots, and its jobs in the order of their submission."""
+    """The results of a run: its record, its pilots, and its jobs in the order of submission."""
 
     record: dict[str, Any]
     pilots: list[Pilot]

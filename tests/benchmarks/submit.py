@@ -1,4 +1,4 @@
-"""How quickly ready jobs reach the queue, and what that costs: CPU, memory, time on the node.
+"""Time and cost until ready jobs are in the queue: CPU, memory, time on the node.
 
 Runs inside the local pool. For Snakemake, time counts from its line "Execute N jobs..." until the
 last job is in the queue; the part that any executor pays is measured with one that does nothing.
@@ -46,7 +46,7 @@ TRANSACTION_MAX = 10_000
 
 @dataclass(frozen=True)
 class CommandUsage:
-    """What it took from hand-over to queue; CPU is Snakemake's own process, memory all there is."""
+    """Time and cost from hand-over to queue; CPU of Snakemake's own process, memory of all."""
 
     time_s: float
     cpu_s: float

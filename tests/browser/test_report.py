@@ -53,7 +53,7 @@ class Shown:
         return self.driver.execute_script(script)
 
     def requests(self) -> list[str]:
-        """What was asked for, besides the page and what is written in it."""
+        """The requests besides the page and the data in it."""
         reported = [
             json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")
         ]
@@ -84,7 +84,7 @@ class Shown:
         ActionChains(self.driver).send_keys(key).perform()
 
     def focused(self) -> str:
-        """What has the focus, as a screen reader names it."""
+        """The element with the focus, as a screen reader names it."""
         return str(self.run(
             "const at = document.activeElement;"
             "return at.getAttribute('aria-label') || at.textContent.trim();"
@@ -130,7 +130,7 @@ def test_it_is_readable_on_a_light_and_on_a_dark_screen(show, tmp_path):
         assert contrast >= READABLE
         pictures[scheme] = shown.driver.get_screenshot_as_png()
     assert pictures["light"] != pictures["dark"]
-    assert all(len(png) > 10_000 for png in pictures.values()), "there is something on the screen"
+    assert all(len(png) > 10_000 for png in pictures.values()), "the screen is not empty"
 
 
 def test_the_keyboard_reaches_all_of_it(show):

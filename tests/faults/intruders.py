@@ -42,8 +42,8 @@ if [ $attack -lt @attacks@ ] && mkdir "@shared@/hostile-$attack" 2> /dev/null; t
     esac
 fi
 """
-"""What jobs of the rule `each` do first: $1 is their number, $2 their output, $3 their log. Some of
-them send back what they should not, the first time they run."""
+"""The first commands of jobs of the rule `each`: $1 is their number, $2 their output, $3 their
+log. Some of them return forbidden content on their first start."""
 
 ATTACKS, LISTS = 14, 6
 SECRET = "canary-3f1c"
@@ -58,7 +58,7 @@ def hostile_jobs(world: World) -> None:
     text = text.replace("@attacks@", str(ATTACKS))
     seed = str(world.random.randrange(30))
     world.write(f"{world.shared}/before-each", text.replace("@seed@", seed))
-    # what is read without end must not take the memory of the machine
+    # an endless input must not take the memory of the machine
     world.limits = ("prlimit", f"--data={2 << 30}")
 
     def harmed() -> list[str]:

@@ -21,7 +21,7 @@ for process in $(pgrep -f slurm_script); do
 done
 kill -KILL $dead
 for allocation in $allocations; do
-    # what was started meanwhile
+    # pilots that were started meanwhile
     for _ in 1 2 3; do
         left=$(grep -ls "osg-pilot[.]$allocation[.]" /proc/[0-9]*/mountinfo | cut -d / -f 3)
         [ -z "$left" ] || kill -KILL $left

@@ -1,4 +1,4 @@
-"""What is there on a pool that belongs to workflows, by whose it is."""
+"""The jobs, pilots and files that workflows have on a pool, by workflow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Remnant:
     of: tuple[str, ...]
 
     def belongs_to(self, names: Iterable[str]) -> bool:
-        """Whether it is that of a workflow with these runs and this folder."""
+        """Return True if it belongs to a workflow with these runs and this folder."""
         return any(name in each for name in names for each in self.of)
 
 

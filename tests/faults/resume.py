@@ -1,8 +1,8 @@
 """Kills Snakemake again and again in one workflow, and compares the end with a run left alone.
 
 Runs inside the local pool, by hand. Each kill comes at a random moment after the start of a life
-(with a seed, so that it can be repeated). Told are the kills, what every job did, and whether all
-outputs are as they have to be. `--load N` keeps N processes busy beside it: what takes longer
+(with a seed, so that it can be repeated). Reported are the kills, the executions of every job, and
+whether all outputs are correct. `--load N` keeps N processes busy beside it: what takes longer
 leaves windows open for longer. Of a job that ran more than once, all attempts are printed.
 """
 

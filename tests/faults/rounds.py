@@ -17,7 +17,7 @@ from .table import Trial
 from .world import Round, Verdict, World
 
 NOBODYS_WITHIN_S = 30.0
-"""How long what belongs to none of the workflows may take to go, once they have been judged."""
+"""Maximum time until everything that belongs to no workflow is gone, after they were judged."""
 
 
 def play(pool: Pool, trials: Sequence[Trial], attempt: int = 0) -> list[Verdict]:

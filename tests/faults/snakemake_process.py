@@ -30,7 +30,7 @@ time.time = stepped
 
 
 def end_and_start_again(world: World, signal: str, target: str) -> None:
-    """Send a signal, wait for an end that leaves nothing, and start once more."""
+    """Send a signal, wait for an end that leaves nothing, and start again."""
     world.root('kill "-$1" -- "$2"', signal, target)
     if world.await_end(ENDS_WITHIN_S) == 0:
         raise NotStruckError(f"SIG{signal} came after the last job")
@@ -102,7 +102,7 @@ def frozen_holder(world: World) -> None:
     lease = world.seen(f".snakemake/osgpilot/{world.runs[-1]}/lease")
     world.start(elsewhere=True)
     try:
-        # who holds a run renews its lease
+        # the holder of a run renews its lease
         if not world.wait_until(lambda: time.time() - lease.stat().st_mtime < 600, 120):
             raise NotStruckError("nobody took the run over")
         world.wait_for(world.fraction + world.random.uniform(0.0, 0.2))
@@ -126,7 +126,7 @@ with new:
         new.execute(text)
 END""",
 }
-"""What a kill or a full disk leaves of a journal that is being made.
+"""The remains of a journal after a kill or a full disk during its creation.
 
 $1 is the folder of its run, $2 that of a whole one."""
 
@@ -166,7 +166,7 @@ def other_time_zone(world: World) -> None:
 
 
 def clocks_go_back(now_s: float) -> str:
-    """Return a zone whose clocks have just gone back: they show the same times once more."""
+    """Return a zone whose clocks have just gone back: they show the same times again."""
     # the day of the year and the hour, in UTC, at which the second of two like hours began
     changed = time.gmtime(now_s - 1800)
     summer = f"{changed.tm_hour + 1}:{changed.tm_min:02}"

@@ -36,7 +36,7 @@ from .table import UNDISTURBED, Record, Trial, describe, report
 from .world import Verdict
 
 TRIES = 3
-"""How often a fault is tried that could not be made, each time at another moment."""
+"""Maximum number of attempts to make a fault, each at another moment."""
 
 WIDER = """
 sed -i 's/CPUs=4 RealMemory=4000/CPUs=16 RealMemory=32000/; s/CR_CPU_Memory/&,CR_LLN/' \\
@@ -156,7 +156,7 @@ class Worker:
                 return
             missed = []
             for trial, verdict in zip(trials, verdicts, strict=True):
-                # what was lost all the same counts
+                # losses count nevertheless
                 if verdict.missed and not verdict.bad:
                     print(f"{trial.fault} {trial.number + 1}: {verdict.missed}", flush=True)
                     if attempt + 1 < TRIES:

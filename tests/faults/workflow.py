@@ -1,4 +1,4 @@
-"""The workflow that faults are done to: its text, what it makes, and what it told of it."""
+"""The workflow that faults are done to: its text, its outputs, and what it recorded of them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def gathers(jobs: int) -> int:
 
 
 def wanted(jobs: int) -> dict[str, str]:
-    """Return the outputs by path, with the MD5 sum of what has to be in them."""
+    """Return the outputs by path, with the MD5 sum of their expected content."""
     count = gathers(jobs)
     each = [_numbers(n) for n in range(FAN_IN * count)]
     made = {f"out/each/{n}": text for n, text in enumerate(each)}

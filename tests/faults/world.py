@@ -24,14 +24,14 @@ from .remains import EVERY_S, Leftovers
 from .workflow import finished, snakefile, twice, wanted
 
 PATIENCE_S = 750.0
-"""How long Snakemake may go on without a new output; a job lease lasts 600 s."""
+"""Maximum time of Snakemake without a new output; a job lease lasts 600 s."""
 
 LEFT_WITHIN_S = 150.0
 """How long after the end pilots that nobody tells to end may take: idle_min is one minute, and they
 look at it once a minute."""
 
 ENDS_WITHIN_S = 200.0
-"""How long a Snakemake may take to end that was told to, or whose run another one took over."""
+"""Maximum time until the end of a Snakemake that was signalled, or whose run was taken over."""
 
 STARTS_MAX, NEARLY_OVER = 4, 0.7
 WATCH_EVERY_S = 0.5
@@ -47,7 +47,7 @@ ELSEWHERE = (
 
 @dataclass
 class Verdict:
-    """What a workflow came to. `again` counts executions that ended beyond the first of each job,
+    """The result of a workflow. `again` counts executions that ended beyond the first of each job,
     `statuses` has the exit status of every start of Snakemake. `missed` says why the fault did not
     strike the workflow, if it did not.
     """
@@ -172,17 +172,17 @@ class World:
 
     @property
     def under_way(self) -> bool:
-        """Whether there is something to strike: jobs that have ended, and more that have not."""
+        """True if some jobs have ended, and others have not: a fault would have an effect."""
         return self.running and 0 < self.done() < self.jobs - 1
 
     @property
     def said(self) -> str:
-        """What the present start of Snakemake has printed."""
+        """The output of the present start of Snakemake."""
         return self._said[-1].read_text(errors="replace")
 
     @property
     def all_said(self) -> str:
-        """What all starts of Snakemake have printed."""
+        """The output of all starts of Snakemake."""
         return "".join(said.read_text(errors="replace") for said in self._said)
 
     def note(self, text: str) -> None:
@@ -208,7 +208,7 @@ class World:
 
     @property
     def fraction(self) -> float:
-        """How much of the outputs is there."""
+        """The share of the outputs that exist."""
         return self.done() / self.jobs
 
     def wait_for(self, fraction: float) -> None:
@@ -374,5 +374,5 @@ class Round:
 
     @property
     def fraction(self) -> float:
-        """How much of all outputs is there."""
+        """The share of all outputs that exist."""
         return sum(world.fraction for world in self.worlds) / len(self.worlds)

@@ -29,7 +29,7 @@ from typing import Protocol
 
 
 class Process(Protocol):
-    """What tests use of a process that they have started."""
+    """The methods of a started process that tests use."""
 
     pid: int
 
@@ -187,7 +187,7 @@ def become(argv: list[str], folder: str, output: str) -> None:
 
 if __name__ == "__main__":
     for library in LIBRARIES:
-        # which of them there are depends on the version of Snakemake
+        # their names depend on the version of Snakemake
         with suppress(ImportError):
             importlib.import_module(library)
     del os.environ[ALONE]

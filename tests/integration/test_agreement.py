@@ -46,7 +46,7 @@ def steps(workflow) -> tuple[int, int]:
 
 
 class Told:
-    """What every command says of a run that is over."""
+    """The output of every command on a run that has ended."""
 
     def __init__(self, workflow):
         as_json = osgpilot(workflow, "status", "--json")
@@ -87,7 +87,7 @@ def test_a_run_with_a_failing_rule_is_reported_as_failed(workflow):
     )
     (log,) = re.findall(r"FAILED .*\(log: (\S+)\)", workflow.said)
     assert "no_such_tool" in (workflow.folder / log).read_text()
-    assert "Error in rule map" not in workflow.said, "Snakemake is quiet"
+    assert "Error in rule map" not in workflow.said, "Snakemake prints nothing"
     assert (told.state, told.exit_status) == ("failed", 3)
     assert (told.jobs["done"], told.jobs["failed"], told.jobs["cancelled"]) == (2, 1, 0)
     assert tuple(told.jobs["steps"].values()) == (*steps(workflow), 1)

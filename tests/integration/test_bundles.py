@@ -35,7 +35,7 @@ rule fails:
         "[ {{wildcards.n}} != 30 ] || [ {{resources.attempt}} = 2 ]; "
         "echo {{resources.attempt}} > {{output}}"
 
-# what is to be caught stays until it is
+# each state lasts until the test has seen it
 rule big:
     output: "big/{{n}}"
     resources: mem_mb=128, attempt=lambda wildcards, attempt: attempt
@@ -102,7 +102,7 @@ def test_bundled_jobs_fail_grow_and_are_hostile_each_on_its_own(workflow):
         assert (workflow.folder / "log" / str(n)).read_text() == f"said {n}\n"
         assert (workflow.folder / "benchmark" / str(n)).read_text().startswith("s\th:m:s")
     attempts = ["2\n" if n == 30 else "1\n" for n in range(JOBS)]
-    assert text(workflow, "fails") == attempts, "one failed, and it alone was tried again"
+    assert text(workflow, "fails") == attempts, "one failed, and only that one was retried"
     assert text(workflow, "big") == ["1\n"] * JOBS, "more memory is no retry of Snakemake"
     assert "exceeded 128 MB of memory" in workflow.said
     assert text(workflow, "evil") == [f"{n}\n" for n in range(JOBS)]

@@ -134,7 +134,7 @@ def made(folder: Path) -> dict[str, bytes]:
 
 
 def locally(folder: Path) -> dict[str, bytes]:
-    """Return what the local executor makes of a workflow."""
+    """Return the result of a workflow with the local executor."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--sdm", "conda"]
     subprocess.run(command, cwd=folder, check=True)
     return made(folder)

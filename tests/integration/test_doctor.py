@@ -66,7 +66,7 @@ def readable_by_others(path: Path) -> None:
 
 
 def ended(path: Path) -> None:
-    """Write a token whose end is a day ago; what it says of itself is all that is looked at."""
+    """Write a token whose end is a day ago; only its own claims are checked."""
     parts = OWN_TOKEN.read_text().strip().split(".")
     claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     claims["exp"] = int(time.time()) - 86400

@@ -92,7 +92,7 @@ def test_a_draining_pilot_starts_no_job_finishes_its_own_and_leaves(
 
     ask(process, starts, allocation)
     until(lambda: len(running_on(allocation)) == 1, "the end of all jobs but one on the pilot")
-    assert len(jobs_in_queue()) > 50, "there have to be jobs that could start"
+    assert len(jobs_in_queue()) > 50, "some jobs are able to start"
     before = starts.on(allocation)
     cycles(4)
     assert starts.on(allocation) == before, "a job started on a pilot that drains"

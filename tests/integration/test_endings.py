@@ -1,4 +1,4 @@
-"""However a workflow ends, nothing is left behind and the user is told why."""
+"""However a workflow ends, nothing is left behind and the user learns why."""
 
 import os
 import shutil

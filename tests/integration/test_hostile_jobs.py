@@ -89,7 +89,7 @@ def test_what_jobs_print_drives_no_terminal_and_tells_no_secret(workflow, monkey
         1,
         1,
     ]
-    assert reported["rules"]["good"]["done"] == 1, "the history goes on after the link"
+    assert reported["rules"]["good"]["done"] == 1, "the history continues after the link"
     for rule in ("tells", "body", "link"):
         check("explain", osgpilot(workflow, "explain", rule))
     osgpilot(workflow, "report")
@@ -100,7 +100,7 @@ def test_what_jobs_print_drives_no_terminal_and_tells_no_secret(workflow, monkey
     (jobs,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs")
     assert sorted(path.name for path in jobs.rglob("osgpilot-job")) == []
     printed = [path.read_text(errors="replace") for path in jobs.glob("*/output")]
-    assert any(SECRET in text for text in printed), "what jobs printed stays, for its owner"
+    assert any(SECRET in text for text in printed), "the output of jobs is kept, for its owner"
 
 
 GROUP = """

@@ -1,4 +1,4 @@
-"""Who may run on a workflow's pilots."""
+"""The users who may run jobs on a workflow's pilots."""
 
 import time
 from contextlib import closing
@@ -33,7 +33,7 @@ def submit(command: str = "true", **attributes: str) -> int:
 
 
 def starts(cluster: int) -> int:
-    """How often a job was started, whether it is still in the queue or not."""
+    """Return the number of starts of a job, in the queue or not."""
     for source in ("condor_q", "condor_history"):
         said = tool(source, str(cluster), "-af", "NumJobStarts").split()
         if said:

@@ -10,7 +10,7 @@ from snakemake_executor_plugin_osgpilot import ExecutorSettings
 
 
 class OnThePool(snakemake.common.tests.TestWorkflowsLocalStorageBase):
-    """What the suite wants to know about an executor."""
+    """The properties of an executor that the suite asks for."""
 
     def get_executor(self) -> str:
         return "osgpilot"

@@ -95,4 +95,4 @@ def test_jobs_start_by_priority_and_the_longest_first_as_inputs_show(workflow: W
     assert process.wait(PATIENCE_S) == 0, workflow.said
     starts_s = started_s(workflow)
     others_s = [starts_s.pop(str(n)) for n in longest[3:]]
-    assert max(starts_s.values()) <= min(others_s), "the pilot has room for four at a time"
+    assert max(starts_s.values()) <= min(others_s), "the pilot has capacity for four at a time"

@@ -33,7 +33,7 @@ rule made:
 
 
 def left(folder: Path) -> dict[str, str]:
-    """Return what lies in a folder, and where links to a cache beside it lead to."""
+    """Return the files in a folder, and the targets of links to a cache next to it."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -58,7 +58,7 @@ def test_outputs_are_shared_with_other_workflows_by_the_cache(
     run_locally(local, "--cache")
     use(caches[1])
     assert workflow.run("--cache", *IN_IMAGE) == 0, workflow.said
-    # what the local executor stores and leaves behind
+    # the files that the local executor stores and leaves behind
     assert left(caches[1]) == left(caches[0])
     assert left(workflow.folder) == left(local)
     assert (workflow.folder / "index").readlink().parent == caches[1]

@@ -333,7 +333,7 @@ def test_a_run_leaves_what_a_local_run_leaves(workflow: Workflow, expected, disk
 
 
 def test_what_snakemake_would_not_take_costs_that_job_only(workflow: Workflow, shared: Path):
-    """Some of it would make Snakemake end the whole workflow: it checks outputs once more."""
+    """Some of it would make Snakemake end the whole workflow: it checks outputs again."""
     workflow.snakefile(f"""
 rule all:
     input: "fine", "empty", "dangling", "folder", "file", "never", "{shared}/unseen", "updated"

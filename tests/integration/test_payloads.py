@@ -55,7 +55,7 @@ rule ro:
     shell: "echo ro > {output}"
 """
 
-# what shells, and Snakemake's own options for a remote job, would not pass on
+# texts that shells, and Snakemake's own options for a remote job, would not pass on
 WILD = "w r/'a,b' \"c\" $HOME `id` (1) ;#\\&.txt"
 
 OUTPUTS = (
@@ -71,7 +71,7 @@ def prepare(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """What the local executor makes of the same workflow.
+    """Return the result of the same workflow with the local executor.
 
     Without threads, it starts `run:` by a shell that loses wildcards.
     """

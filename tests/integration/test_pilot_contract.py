@@ -193,7 +193,7 @@ def test_a_job_that_ignores_term_is_returned_to_the_queue(
     (log,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
     until(lambda: "\n004 (" in log.read_text(), "the eviction of the job", 180)
     assert time.time() - asked_s > 10, "the job ended with supervisord's time, or ignored nothing"
-    assert "\n022 (" not in log.read_text(), "HTCondor waits for a pilot that has gone"
+    assert "\n022 (" not in log.read_text(), "HTCondor waits for a pilot that no longer exists"
     until(lambda: len((shared / "starts").read_text().split()) == 2, "another start", 300)
     (shared / "go").touch()
     assert process.wait(300) == 0, workflow.said
@@ -257,7 +257,7 @@ def test_a_pilot_without_jobs_leaves_by_itself(workflow: Workflow, pace: str):
     until(lambda: not pilots_in_slurm(), "the pilot to leave", 300 if pace == "brisk" else 1500)
     assert "COMPLETED" in tool("squeue", "--noheader", "--me", "--states=all", "--format=%T")
     (log,) = workflow.folder.glob(".snakemake/osgpilot/*/pilots/*/slurm.log")
-    assert "taking no new jobs" not in log.read_text(), "it left as its workflow had ended"
+    assert "taking no new jobs" not in log.read_text(), "it ended because its workflow had ended"
 
 
 def test_a_pilot_at_the_end_of_its_life_returns_its_jobs(
@@ -272,7 +272,7 @@ def test_a_pilot_at_the_end_of_its_life_returns_its_jobs(
     (allocation,) = (line.split()[0] for line in pilots_in_slurm())
     (log,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
     until(lambda: "\n004 (" in log.read_text(), "the eviction of the job", 1200)
-    assert "\n022 (" not in log.read_text(), "HTCondor waits for a pilot that has gone"
+    assert "\n022 (" not in log.read_text(), "HTCondor waits for a pilot that no longer exists"
 
     def state() -> str:
         shown = tool("squeue", "--noheader", "--states=all", f"--jobs={allocation}", "--format=%T")

@@ -1,4 +1,4 @@
-"""What `osgpilot plan` says is what the run then does, and it leaves nothing behind."""
+"""A run does what `osgpilot plan` printed, and the plan leaves nothing behind."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What rules ask of a slot, as it arrives at the access point and on a pilot."""
+"""The requests of rules, as they arrive at the access point and on a pilot."""
 
 import re
 import shutil

@@ -377,7 +377,7 @@ def test_groups_behind_a_checkpoint_are_submitted_once_and_end(workflow, shared)
     assert max(map(executions(shared).count, "0123")) <= 2
     rules = json.loads((run_folder(workflow) / "record.json").read_text())["rules"]
     assert sum(rule["jobs"] for rule in rules.values()) <= 4, rules
-    assert workflow.said.count("Group job g") <= 4, "a group is handed over again and again"
+    assert workflow.said.count("Group job g") <= 4, "a group is handed over repeatedly"
     assert "6 of 6 steps (100%) done" in workflow.said
     assert nothing_left()
 

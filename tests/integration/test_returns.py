@@ -1,4 +1,4 @@
-"""What a job sends back is data, never a place: jobs that try to make it one."""
+"""Returned content is data, never a place: jobs that try to make it one."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ rule all:
         "overwrites", "stolen", "zero", "fifo", "unreadable", "special", "logged", "loud", "good",
         "read_only"
 
-# what is sent back names the secret as a link, and is sent before the wrapper has seen an end
+# the returned content has a link to the secret, and is sent before the wrapper has seen an end
 rule overwrites:
     output: "overwrites"
     shell:

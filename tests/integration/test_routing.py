@@ -136,7 +136,7 @@ def test_resources_of_the_slurm_plugin_keep_their_meaning(workflow):
     assert ran == 0, workflow.said
     slurm_job, shown = (workflow.folder / "several").read_text().split(maxsplit=1)
     assert " NumTasks=2 " in shown
-    # what jobs get that request no memory
+    # the memory of jobs that request none
     assert " MinMemoryCPU=500M " in shown
     assert f"has been submitted with SLURM jobid {slurm_job} " in workflow.said
     assert "JobName=mine_" in shown

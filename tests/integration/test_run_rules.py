@@ -204,7 +204,7 @@ def greeting(monkeypatch):
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """What the local executor makes of the same workflow.
+    """Return the result of the same workflow with the local executor.
 
     Without threads, it starts `run:` by a shell that loses quotes of variables.
     """

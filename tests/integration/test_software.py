@@ -63,7 +63,7 @@ def made(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def expected(tmp_path_factory, monkeypatch):
-    """What the local executor makes of the same rule, with the R of the same image."""
+    """Return the result of the same rule with the local executor, with the R of the same image."""
     folder = tmp_path_factory.mktemp("local")
     prepare(folder)
     programs = folder / "programs"

@@ -38,7 +38,7 @@ rule touch:
     options = ["--osgpilot-max-pilots", "3", "--osgpilot-cost-weight", "0"]
     process = workflow.start("--osgpilot-shared-prefixes", str(shared), *options)
     until(lambda: "starts of jobs failed within 20 min" in workflow.said, "the start-failure limit")
-    until(lambda: set(in_queue("OSGPilotPaused")) == {"true"}, "the jobs in the queue to be told")
+    until(lambda: set(in_queue("OSGPilotPaused")) == {"true"}, "the jobs in the queue to be paused")
     until(lambda: set(in_queue("JobStatus")) == {"1"}, "the last starts to fail")
     before = starts()
     # several negotiation cycles later (one takes 2 s here) nothing was started

@@ -1,4 +1,4 @@
-"""Trouble that no rule is guilty of: solved inside where possible, else told in one line."""
+"""Trouble that no rule is guilty of: solved inside where possible, else reported in one line."""
 
 import os
 import re
@@ -17,7 +17,7 @@ SMALL_PILOTS = {
 }
 """They offer 1000 MB, and so a job at most 896 MB: seven times 128 MB."""
 
-# what is to be caught stays until it is; a job sees in its ad that it asks for more.
+# each state lasts until the test has seen it; a job sees in its ad that it requests more.
 # `disk` writes more than others ask for: it may run in a slot that one of them leaves behind.
 TROUBLES = """
 rule all:

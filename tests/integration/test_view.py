@@ -1,4 +1,4 @@
-"""What a user sees of a run from another terminal, and afterwards."""
+"""A run as a user sees it from another terminal, and afterwards."""
 
 import json
 import subprocess

@@ -166,7 +166,7 @@ def counted(said: list[str], what: str) -> int:
 
 
 def room_since(since_s: float) -> CapacityHistory:
-    """Return that there is room on pilots from then on, as if one had looked all the time."""
+    """Return that pilots have free capacity from then on, as if observed all the time."""
     return CapacityHistory({SMALL: (Span(since_s, since_s + 3600),)}, {}, since_s + 3600)
 
 

@@ -1,4 +1,4 @@
-"""What is published, built once: a wheel and a source distribution."""
+"""The published packages, built once: a wheel and a source distribution."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What users get from the wheel alone, in an environment of its own."""
+"""The wheel alone, as users install it, in a separate environment."""
 
 import re
 

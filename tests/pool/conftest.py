@@ -94,14 +94,14 @@ class Pool:
 
     @property
     def running(self) -> Running:
-        """What is known of it."""
+        """Its status."""
         running = find(self.name)
         assert running is not None
         return running
 
 
 PATIENCE_S = 300.0
-"""Most time that a run takes which ends by itself."""
+"""Maximum time of a run that ends without intervention."""
 
 
 def until(question: Callable[[], object], within_s: float = 60.0, what: str = "it") -> None:

@@ -88,7 +88,7 @@ def test_a_full_scratch_disk_stops_starts_and_costs_no_job(pool: Pool):
     )
     pool.say("rm", "/scratch/filler", filling, user="root")
     said = end(pool, process)
-    assert "Error in rule" not in said, "no rule is to blame, and there were no retries"
+    assert "Error in rule" not in said, "no rule is at fault, and there were no retries"
     assert "because the node's disk was full" in said or said_by_pilot in said
 
 

@@ -1,4 +1,4 @@
-"""What killed runs left is removed from the other host's queue and Slurm, and from there alone."""
+"""Leftovers of killed runs are removed from the other host's queue and Slurm, and only there."""
 
 import json
 import re
@@ -72,13 +72,13 @@ def cleanup(pool: Pool, *options: str, host: str) -> str:
 
 
 def fates(said: str) -> dict[str, str]:
-    """How runs stand, by the name of their folder."""
+    """Return the status of runs, by the name of their folder."""
     rows = [re.split(r"\s{2,}", line.strip()) for line in said.splitlines()]
     return {name: row[1] for row in rows for name in RUNS if row[-1].endswith(f"/{name}")}
 
 
 def seen_from_elsewhere(pool: Pool, name: str, host: str) -> str:
-    """How a run stands on another host than its own, when it is long since it was heard of."""
+    """Return the status of a run on another host than its own, long after its last lease."""
     folder = pool.work / name
     assert fates(cleanup(pool, "--dir", str(folder), "--yes", host=host)) == {name: "running"}
     (lease,) = folder.glob(".snakemake/osgpilot/2*/lease")

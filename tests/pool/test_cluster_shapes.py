@@ -42,7 +42,7 @@ AccountingStorageEnforce=associations,limits,qos
 """
 MEMORY_COUNTS = "SelectTypeParameters=CR_CPU_Memory\n"
 NODE = "NodeHostname=login NodeAddr=10.99.0.2"
-"""What all nodes have."""
+"""Properties of all nodes."""
 
 PLUGIN = """\
 function slurm_job_submit(job, partitions, uid)
@@ -349,6 +349,6 @@ def test_the_first_site_file_is_accepted_by_the_check_and_by_slurm(shapes: Pool,
     answers = [line.split("|") for line in granted.stdout.splitlines()]
     assert answers
     assert {status for _, status, _ in answers} == {"0"}, answers
-    # what the cluster is about is really so
+    # the cluster really has these properties
     refused = run("sbatch", "--test-only", *shape.refuses, "--wrap=true")
     assert refused.returncode != 0, refused.stderr

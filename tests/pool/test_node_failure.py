@@ -32,9 +32,11 @@ def test_a_failed_node_costs_no_job_and_no_retry(pool: Pool):
     node = node_of_the_job(pool)
     pilot = pool.say("pgrep", "-o", "-f", "slurm_script", user="root")
     pool.say("bash", "-c", POWER_LOSS, "-", node, pilot, user="root")
-    # what slurmctld does by itself after SlurmdTimeout, a minute here
+    # slurmctld does this itself after SlurmdTimeout, a minute here
     pool.say("scontrol", "update", f"nodename={node}", "state=down", "reason=dead", user="root")
     said, _ = workflow.communicate(timeout=PATIENCE_S)
     assert workflow.returncode == 0, said
-    assert (pool.work / "out").read_text() == "start\nend\n", "one whole execution, and no half"
+    assert (pool.work / "out").read_text() == "start\nend\n", (
+        "one complete execution, no partial one"
+    )
     assert "running it again" in said

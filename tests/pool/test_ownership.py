@@ -163,7 +163,7 @@ def test_a_snakemake_that_wakes_up_after_its_run_was_taken_over_touches_nothing(
     assert (folder / "kept-0").read_text() == "0\n"
     assert following.poll() is None
     # a job that has ended stays there until its outputs are fetched
-    assert running().count("2") == 1, "the other job goes on"
+    assert running().count("2") == 1, "the other job continues"
     assert pool.say("squeue", "--noheader") != "", "and so does its pilot"
 
     pool.say("touch", f"{SHARED}/go-1")

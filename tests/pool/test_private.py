@@ -32,7 +32,7 @@ CLUSTER = "/home/alice/.local/state/osgpilot"
 
 
 def open_to_others(pool: Pool, folder: str, host: str = "login") -> list[str]:
-    """What there is that others may enter, read or write, but what jobs brought back."""
+    """Return paths that others may enter, read or write, without returned outputs of jobs."""
     walk = ("find", folder, "!", "-type", "l", "-printf", "%m %p\\n")
     found = pool.say(*walk, host=host, user="root").splitlines()
     assert len(found) > 5
@@ -91,7 +91,7 @@ def test_no_part_of_a_run_is_open_to_others(pool: Pool, umask: str):
     assert "said" in next(folder.glob(".snakemake/osgpilot/2*/history.jsonl")).read_text()
     assert next(folder.glob(".snakemake/osgpilot/2*/jobs/*/output")).read_text() == "said\n"
     assert open_to_others(pool, state) == []
-    assert (folder / "direct").stat().st_mode & 0o044, "outputs are as the job made them"
+    assert (folder / "direct").stat().st_mode & 0o044, "outputs are unchanged"
 
 
 def test_no_part_of_a_run_is_open_to_others_on_a_cluster_behind_ssh(pool: Pool, umask: str):

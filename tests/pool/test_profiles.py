@@ -125,5 +125,5 @@ def test_the_example_runs_with_the_profiles_for_a_login_node_and_for_an_access_p
     assert "rule map -> OSPool (Institution_PILastname): 2 jobs" in login
     assert "rule plot -> OSPool (Institution_PILastname): 1 job" in ap
     record = cluster.say("sh", "-c", "cat .snakemake/osgpilot/*/history.jsonl", folder=FOLDER)
-    assert '"offer":"long/1c"' in record, "the rule that wants it had a pilot there"
+    assert '"offer":"long/1c"' in record, "the rule that requests it had a pilot there"
     assert cluster.say("squeue", "--noheader", "--me") == ""

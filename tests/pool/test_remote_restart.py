@@ -37,6 +37,6 @@ def test_an_access_point_that_crashes_costs_no_job_and_no_retry(pool: Pool):
     pool.say("pool-svc", "condor", "start", host="ap", user="root")
     assert workflow.wait(timeout=200) == 0, output.read_text()
     for n in range(2):
-        assert (pool.work / f"out-{n}").read_text() == "start\nend\n", "one whole execution"
+        assert (pool.work / f"out-{n}").read_text() == "start\nend\n", "one complete execution"
     assert "osgpilot: could read the event log again" in output.read_text()
     assert pool.say("condor_q", *AP, "-allusers", "-af:j", "JobStatus") == ""

@@ -1,4 +1,4 @@
-"""What another user of the login host, and everything that is written down, learns of secrets."""
+"""No secret is visible to another user of the login host, or in any file that is written."""
 
 import hashlib
 import subprocess
@@ -90,7 +90,7 @@ def running(pool: Pool, shared: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 def artefacts(pool: Pool) -> Iterator[tuple[str, str]]:
-    """What others can ask for, with where it comes from."""
+    """Return the answers that others can get, with their source."""
     for host in ("login", "ap"):
         yield f"ps on {host}", pool.say("ps", "-ewwo", "args", host=host, user="root")
     yield "Slurm", pool.say("scontrol", "show", "job", "--details")

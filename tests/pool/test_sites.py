@@ -76,7 +76,7 @@ for script in $(pgrep -f slurm_script); do
 done
 kill -KILL $dead
 """
-"""What is lost with the second cluster, all at once: its controller, its nodes, its pilots."""
+"""Processes that the second cluster loses at once: its controller, its nodes, its pilots."""
 
 BACK = """
 slurmctld -f /etc/second/slurm.conf
@@ -324,7 +324,7 @@ def test_a_run_is_resumed_while_a_site_with_pilots_of_it_cannot_be_reached(clust
         kill = ("pkill", "-KILL", "-u", "alice", "-f", "--", "--executor osgpilot")
         clusters.say(*kill, user="root")
         workflow.wait()
-    # what Snakemake leaves when it is killed
+    # leftovers of a killed Snakemake
     clusters.say("rm", "-rf", f"{HERE}/.snakemake/locks")
     before = {pilot["name"]: pilot["site"] for pilot in pilots(clusters)}
     assert "Far" in before.values()
@@ -349,7 +349,7 @@ def test_a_run_is_resumed_while_a_site_with_pilots_of_it_cannot_be_reached(clust
     seen = {pilot["name"]: pilot for pilot in pilots(clusters)}
     assert before.items() <= {name: pilot["site"] for name, pilot in seen.items()}.items()
     ended = {"done", "failed", "cancelled"}
-    assert {pilot["state"] for pilot in seen.values()} <= ended, "what became of each is known"
+    assert {pilot["state"] for pilot in seen.values()} <= ended, "the end of each is known"
     assert not [*squeue(clusters, "Near"), *squeue(clusters, "Far")]
     assert not clusters.run("ls", "/home/alice/.local/state/osgpilot").stdout
 

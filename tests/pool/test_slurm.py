@@ -80,7 +80,7 @@ def odd(pool: Pool) -> Iterator[tuple[Pool, set[str]]]:
     sleeper(pool, "hidden", "--partition=secret")
     foreign = set(shown(pool, "%i"))
     yield pool, foreign
-    assert set(shown(pool, "%i")) == foreign, "no job of others was hit"
+    assert set(shown(pool, "%i")) == foreign, "no job of others was affected"
 
 
 def in_run(pool: Pool, command: str, name: str) -> str:
@@ -90,7 +90,7 @@ def in_run(pool: Pool, command: str, name: str) -> str:
 
 
 def has_job(pool: Pool) -> bool:
-    """Whether a job of the run runs, by its event log."""
+    """Return True if a job of the run is running, by its event log."""
     return bool(in_run(pool, "grep '^001 '", "jobs.log"))
 
 
@@ -130,7 +130,7 @@ def test_a_run_sees_its_pilots_and_its_end_leaves_none(odd: tuple[Pool, set[str]
         times = [float(pool.say("date", f"--date={each}Z", "+%s")) for each in (began, ends)]
         until(lambda: recorded(pool)["state"] == "ready", 60, "a pilot that is ready")
         reported = recorded(pool)
-        assert [reported["started_s"], reported["ends_s"]] == times, "whatever the zones"
+        assert [reported["started_s"], reported["ends_s"]] == times, "in any time zones"
         workflow.send_signal(signal.SIGINT)
         workflow.wait(PATIENCE_S)
         said = pool.say("cat", f"{HERE}/said", host="ap")

@@ -157,11 +157,11 @@ def test_a_connection_cut_in_mid_submission_costs_no_pilot_and_makes_none_twice(
     for n in range(4):
         assert ap.say("cat", f"{HERE}/out/{n}", host="ap") == "start\nend"
     reported, lost = said(ap), ap.say("cat", "/home/alice/answer")
-    assert f"pilot {lost} on" in reported, "the one whose answer got lost was found by its name"
+    assert f"pilot {lost} on" in reported, "the one whose answer was lost was found by its name"
     assert "could manage the pilots again" in reported
     names = in_slurm(ap)
     recorded = json.loads(in_run(ap, "record.json"))["pilots"]
-    assert names == sorted(pilot["name"] for pilot in recorded), "none lost, none twice"
+    assert names == sorted(pilot["name"] for pilot in recorded), "no job is lost, none runs twice"
     assert f"in allocation {lost} on" in in_run(ap, "pilots.log")
     until(lambda: nothing_left(ap), 90, "an empty cluster")
 
@@ -369,4 +369,4 @@ def test_a_link_that_loses_packets_hangs_neither_a_run_nor_its_end(lossy: Pool):
     lossy.say("osgpilot", "cleanup", "--yes", host="ap", folder=HERE)
     until(lambda: nothing_left(lossy), 90, "an empty cluster")
     recorded = json.loads(in_run(lossy, "record.json"))["pilots"]
-    assert sorted({pilot["name"] for pilot in recorded}) == names, "none twice"
+    assert sorted({pilot["name"] for pilot in recorded}) == names, "none runs twice"

@@ -1,4 +1,4 @@
-"""How often the sequential test suspects a good pilot, and misses a bad one."""
+"""The rates at which the sequential test suspects good pilots, and misses bad ones."""
 
 import random
 

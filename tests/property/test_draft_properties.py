@@ -1,4 +1,4 @@
-"""What the jobs of a rule have in common may be found once: each draft is that of the job alone."""
+"""Common parts of a rule's jobs are prepared once; each draft is as if prepared alone."""
 
 import os
 import tempfile

@@ -145,7 +145,7 @@ def test_planning_again_after_launching_launches_nothing(snapshot, known, policy
 
 @given(snapshots(), estimates, policies)
 def test_plans_come_to_rest(snapshot, known, policy):
-    """What is taken back makes room for others, and then another pilot may be without a use."""
+    """Cancelled pilots make room for others, and then another pilot may be unneeded."""
     for _ in range(3):
         snapshot = applied(snapshot, plan(snapshot, known, policy))
     assert plan(snapshot, known, policy).actions == ()

@@ -130,7 +130,7 @@ def test_an_outage_is_over_before_the_first_pilot_boots():
 
 
 def test_what_others_hold_who_come_first_is_not_there():
-    """Two of four cores are taken for 595 s after Slurm's first look; then all four are there."""
+    """Two of four cores are occupied for 595 s after Slurm's first look; then all four are free."""
     site = replace(
         SITE, waits=None, nodes=1, node_shape=Shape(4, 8000), boot=Spread(115.0),
         background=(OtherJob(0.0, 2, 595.0, 900.0), OtherJob(1.0, 2, 900.0, 900.0)),

@@ -194,7 +194,7 @@ def test_only_pilots_that_can_hold_every_job_are_tried(rule):
     assert lives == {28_800}
 
 
-# what is written
+# written files
 
 
 def test_table_and_runs_are_written_as_csv():
@@ -220,7 +220,7 @@ def test_a_picture_of_nothing_is_a_picture():
     assert "no policy finished" in svg(rowed([ran(jobs_left=1)]))
 
 
-# what was made before
+# earlier results
 
 
 def test_a_comparison_that_was_cut_short_continues_where_it_was(tmp_path: Path):

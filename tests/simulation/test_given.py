@@ -1,4 +1,4 @@
-"""What a user brings to be simulated: a workflow, a run that is over, load by others."""
+"""Inputs of a simulation by a user: a workflow, a run that has ended, load by others."""
 
 import json
 import os

@@ -98,7 +98,7 @@ def test_every_job_ends_within_the_limits_and_no_core_millisecond_is_lost(jobs, 
 
 
 def _adds_up(told):
-    """What was charged is what pilots had of nodes, and all of it went somewhere."""
+    """The charge is the cores and time of all pilots, and each part of it has a use."""
     for pilot in told.pilots:
         lasted_ms = 0
         if pilot.started_s is not None:
@@ -202,7 +202,7 @@ def test_a_planner_is_shown_nothing_of_runtimes_before_jobs_have_ended(
     changed = data.draw(st.sets(st.integers(0, len(jobs) - 1), min_size=1, max_size=3))
     factor = data.draw(st.sampled_from((0.3, 3.0)))
     other_s = [r * factor + 1 if n in changed else r for n, r in enumerate(jobs.runtime_s)]
-    # what Slurm knows of others' jobs is their walltime
+    # Slurm knows only the walltime of others' jobs
     others = tuple(job._replace(runtime_s=job.runtime_s + 200) for job in site.background)
     worlds = (
         Watched(jobs, site, policy, seed),

@@ -1,4 +1,4 @@
-"""What many tests begin with."""
+"""Fixtures of many tests."""
 
 import hypothesis_profile  # noqa: F401
 import pytest
@@ -22,7 +22,7 @@ def queue(ap):
 
 @pytest.fixture
 def logged():
-    """What the package logs during the test."""
+    """The log records of the package during the test."""
     handler = Logged()
     with attached(handler):
         yield handler

@@ -23,7 +23,7 @@ HEAVY = {
     "yaml",
 }
 OTHERS = {"executor", "htcondor", "local_pool", "pilots", "preview", "scaling_study", "simulator"}
-"""What the commands that only read a run's history do not need."""
+"""Modules that commands which only read a run's history do not need."""
 
 PROBE = """
 import json, sys

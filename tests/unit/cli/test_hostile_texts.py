@@ -46,7 +46,7 @@ HOSTILE = (
     "\u202e\u2066\u200b\u2028\ufeff[red]x[/red][link=http://e]y[/link][/]:skull:\udcff\ud800"
     + NASTY
 )
-"""All that drives a terminal, that rich takes for markup, and that UTF-8 does not have."""
+"""Terminal control sequences, markup of rich, and characters that UTF-8 does not have."""
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -259,7 +259,7 @@ class Group(SimpleNamespace):
 
 @pytest.fixture
 def log():
-    """What Snakemake writes into its log file, by its own formatter."""
+    """Return the lines of Snakemake's log file, by its own formatter."""
     from snakemake.logging import DefaultFormatter, logger
 
     handler = logging.Handler()

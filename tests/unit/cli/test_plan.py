@@ -1,4 +1,4 @@
-"""What `osgpilot plan` says it does not know, which sites are silent, and its exit status."""
+"""The unknowns and silent sites that `osgpilot plan` names, and its exit status."""
 
 import json
 from dataclasses import replace

@@ -236,7 +236,9 @@ def test_groups_are_not_merged_while_they_are_ready(dag):
 def test_groups_that_were_merged_before_are_made_from_scratch(dag):
     for _ in range(3):
         made_again(dag)
-    assert max(map(len, groups_of(dag))) > 2, "Snakemake keeps groups apart: this is not needed"
+    assert max(map(len, groups_of(dag))) > 2, (
+        "Snakemake separates groups itself: the workaround is not needed"
+    )
     keep_groups_apart(dag)
     assert list(map(len, groups_of(dag))) == [2, 2]
     assert all(job in dag.ready_jobs for job in list(dag.ready_jobs))

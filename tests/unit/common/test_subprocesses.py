@@ -15,7 +15,7 @@ from snakemake_executor_plugin_osgpilot.errors import OutcomeUnknownError
 
 @pytest.fixture
 def killed(monkeypatch):
-    """What is killed by number."""
+    """The processes that are killed by number."""
     seen = []
     monkeypatch.setattr(programs, "_kill_session", lambda process: seen.append(process.pid))
     return seen

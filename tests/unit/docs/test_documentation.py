@@ -1,4 +1,4 @@
-"""What the documentation names exists: commands, options, settings, links."""
+"""Commands, options, settings and links in the documentation exist."""
 
 from __future__ import annotations
 
@@ -105,6 +105,6 @@ def test_every_source_file_that_is_named_exists(page: Path):
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors that a renderer makes of a page's headings."""
+    """Return the anchors that a renderer generates from a page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}

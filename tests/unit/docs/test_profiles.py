@@ -39,7 +39,7 @@ def profile(request, monkeypatch):
 
 
 def read(profile: Path):
-    """Return what Snakemake makes of a profile; it refuses keys that it does not know."""
+    """Return a profile as parsed by Snakemake; it refuses unknown keys."""
     _, parsed = parse_args(["--workflow-profile", str(profile)])
     assert parsed.executor == "osgpilot"
     return parsed, PLUGIN.get_settings(parsed)

@@ -116,7 +116,7 @@ def test_archives_come_as_the_jobs_end(make):
         assert archive.read_text() == "made"
         found[key] = Path(archive)
     assert list(found) == ["b", "a"]
-    assert made.keys == {"key-a", "key-b"}, "Snakemake is not told of these"
+    assert made.keys == {"key-a", "key-b"}, "these are not reported to Snakemake"
     assert run.settled == ["key-b", "key-a"]
     asked = run.handed_over["key-a"].request
     assert (asked.container_image, asked.job_class.shape.cores) == ("/conda.sif", 1)

@@ -1,4 +1,4 @@
-"""What a run knows of the workflow as a whole."""
+"""The knowledge of a run about the whole workflow."""
 
 import sys
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""How runs of the fault suite are put together, and how what is left finds whose it is."""
+"""Runs of the fault suite are assembled, and leftovers attributed to their workflow."""
 
 import json
 import re

@@ -124,7 +124,7 @@ def bundled(clock, worker, tmp_path):
 
 
 def comes_back(tmp_path):
-    """What HTCondor fetches for a bundle whose second job did not end; it makes no other folder."""
+    """The files that HTCondor fetches for a bundle whose second job did not end, in one folder."""
     back = tmp_path / "jobs/bundle-a1" / OUTPUT_FOLDER / "a1"
     back.parent.mkdir(exist_ok=True)
     back.mkdir(exist_ok=True)

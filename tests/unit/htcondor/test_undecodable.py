@@ -45,7 +45,7 @@ def test_undecodable_event_is_skipped_and_counts_as_missed(tmp_path):
             ("77.0", EventKind.SUBMIT),
             ("78.0", EventKind.RELEASED),
         ]
-        assert log.take_missed(), "the job that is held would not be known for a minute"
+        assert log.take_missed(), "the held job would be unknown for a minute"
         assert not log.take_missed()
 
 

@@ -119,7 +119,7 @@ def again(queue, ap, keys):
     assert sorted(key for each in ap.submissions[sent:] for key in each.keys) == sorted(keys)
     assert not any(each.bundles for each in ap.submissions[sent:])
     assert {len(each.failed_attempts) for each in queue.jobs(keys)} == {0}
-    assert sorted(ap.cleared) == sorted(keys), "something of the bundle may have come back late"
+    assert sorted(ap.cleared) == sorted(keys), "results of the bundle may have returned late"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_an_interrupted_bundle_is_taken_apart(queue, ap, bundle, kind, more):
     assert not queue.over()
     again(queue, ap, keys)
     assert job_id in ap.gone
-    # what it says later concerns nobody
+    # its later events are ignored
     ap.ends = dict.fromkeys(keys, DONE)
     ap.happens(job_id, EventKind.TERMINATED, NOW_S + 20, exit_status=0)
     queue.follow()

@@ -103,7 +103,7 @@ def test_queue_has_a_release_that_the_log_lost(queue, ap, hold):
     ap.missed = True
     queue.follow()
     assert [each.state for each in queue.jobs("ab")] == [JobState.WAITING, JobState.HELD]
-    assert queue.view().waiting == {SMALL: 1}, "pilots are wanted for it again"
+    assert queue.view().waiting == {SMALL: 1}, "pilots are requested for it again"
     assert [len(each.failed_attempts) for each in queue.jobs("ab")] == [1, 1]
 
 

@@ -102,7 +102,7 @@ def test_journal_of_first_version_is_usable(path):
         )
         db.commit()
     with later(path) as found:
-        assert found.past() == [], "how jobs ended was not written down then"
+        assert found.past() == [], "the ends of jobs were not recorded in that version"
         found.settled([replace(job("2"), state=JobState.REMOVED)])
         assert [past.succeeded for past in found.past()] == [False]
 

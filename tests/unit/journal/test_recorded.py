@@ -80,7 +80,7 @@ def test_recorded_run_is_resumed_with_its_jobs(workdir):
     with closing(taken.journal):
         queue = JobManager(FakeAccessPoint(), Shape(4, 3800), journal=taken.journal)
         left = recall(taken, FakeAccessPoint(), queue)
-    assert left.gone.keys() == {"identity-000003", "identity-000004"}, "the queue forgot them"
+    assert left.gone.keys() == {"identity-000003", "identity-000004"}, "the queue removed them"
     assert [past.succeeded for past in left.past] == [True, False]
 
 

@@ -96,7 +96,7 @@ def test_status_line_stays_below_the_log(reporting, now):
     reporter.close()
     lines = terminal.getvalue().split("\n")
     assert said == ["hello"]
-    assert lines[0].endswith("\r\r\x1b[2Khello"), "the line was taken away first"
+    assert lines[0].endswith("\r\r\x1b[2Khello"), "the status line was removed first"
     assert "1 done" in lines[1]
     assert lines[-1].endswith("\x1b[2K"), "and at the end"
 

@@ -230,7 +230,7 @@ def test_full_history_is_logged_once_and_shown_by_readers(recorded, monkeypatch,
     recorded.chronicle.end(detached=False)
     replayed = recorded.replayed
     assert (replayed.is_full, replayed.is_over) == (True, True)
-    assert replayed.jobs["a"].state == "running", "how it ended is not known"
+    assert replayed.jobs["a"].state == "running", "its exit status is unknown"
     assert replayed.jobs["b"].state == "waiting"
     console = Console(file=io.StringIO())
     console.print(screen(view(replayed, replayed.last_s, alive=False)))

@@ -230,7 +230,7 @@ def test_temporary_rejection_is_retried_with_backoff(fleet, slurm, clock):
 
     clock.at_s += 2 * PROBE_AFTER_MAX_S
     fleet.apply(ONE)
-    assert len(fleet.live) == 1, "and goes on where there are pilots yet"
+    assert len(fleet.live) == 1, "and continues where pilots still exist"
     assert fleet.health.unavailable == {}
     assert fleet.gates() == {}
 

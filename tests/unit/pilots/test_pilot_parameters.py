@@ -1,4 +1,4 @@
-"""What a pilot is told, and the script that reads it."""
+"""The parameters of a pilot, and the script that reads them."""
 
 from dataclasses import replace
 

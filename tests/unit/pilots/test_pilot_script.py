@@ -1,4 +1,4 @@
-"""What the script of a pilot does with its parameters, in an allocation that is not one."""
+"""The script of a pilot and its parameters, in a simulated allocation."""
 
 import os
 import re
@@ -594,7 +594,7 @@ GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-8f0a2f2e-0000-4c1d-9d0c-000000000003)
     "No devices were found\n": "0",
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n": "0",
 }
-"""What `nvidia-smi --list-gpus` prints (its manual page)."""
+"""Output of `nvidia-smi --list-gpus` (its manual page)."""
 
 
 @pytest.mark.parametrize("printed", NVIDIA_SMI)

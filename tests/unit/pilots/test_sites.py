@@ -93,7 +93,7 @@ def test_a_site_that_is_down_is_left_alone_and_the_other_one_serves(world, logge
     world.fleet.apply(BOTH)
     assert len(world.slurm["B"].submitted) == 2
     assert len(world.slurm["A"].submitted) == 1
-    assert len([text for text in logged.warnings if "site A" in text]) == 1, "said once"
+    assert len([text for text in logged.warnings if "site A" in text]) == 1, "logged once"
     (pilot,) = world.managers["A"].live
     assert pilot.state is PilotState.PENDING, "a failed query proves nothing"
 
@@ -120,7 +120,7 @@ def test_no_pilot_is_launched_at_a_silent_site_until_it_answers_again(world, log
     world.look()
     assert world.fleet.gates()[TYPES["A"]].launches_max == 0
     assert TYPES["B"] not in world.fleet.gates()
-    assert not world.fleet.silent(60), "its last answer is not too old yet"
+    assert not world.fleet.silent(60), "its last answer is recent enough"
     world.clock.at_s += 100
     assert world.fleet.silent(60) == {"A"}
     world.slurm["A"].down = False
@@ -135,7 +135,7 @@ def test_a_site_without_pilots_is_proved_up_by_a_launch_only(world):
     world.fleet.apply(BOTH)
     assert not world.managers["A"].live
     world.look(after_s=31)
-    assert world.fleet.gates()[TYPES["A"]].launches_max == 1, "one is tried"
+    assert world.fleet.gates()[TYPES["A"]].launches_max == 1, "one is started as a test"
     world.slurm["A"].down = False
     world.fleet.apply(BOTH)
     assert TYPES["A"] not in world.fleet.gates()

@@ -52,7 +52,7 @@ def test_waits_and_boots_are_those_of_pilots_that_came():
     assert found.waits_s == {KIND: (100, 140, 120), "short/1c": (10,)}
     assert found.boots_s == (50, 70, 60)
     assert (found.wait_s(KIND), found.wait_s("short/1c"), found.boot_s) == (120, 10, 60)
-    assert found.wait_s("long/8c") == 110, "of all, where none of these was seen"
+    assert found.wait_s("long/8c") == 110, "of all rules, as none of these was observed"
 
 
 def test_pilots_of_other_kinds_are_ignored():
@@ -116,7 +116,7 @@ def test_without_history_lead_times_are_the_priors():
 
 def test_one_line_names_the_source_of_lead_times():
     said, day = _coming(coming(Estimates(), [OFFER.name], SEEN)).rsplit("2026-09-", 1)
-    assert day in ("21", "22"), "by the clock of this place"
+    assert day in ("21", "22"), "by the clock of this site"
     assert said == (
         "boot 48 s, first job 20 s later, wait in queue 2 min or what Slurm expects now, if "
         "longer: from 2 pilots of the run of "

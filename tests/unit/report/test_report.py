@@ -75,7 +75,7 @@ def test_a_started_job_makes_its_pilot_ready():
     assert shown.why == ""
     run.take([pilot(1, "done", at_s + 60, started_s=BEGUN_S + 9, ended_s=at_s + 60)])
     run.take(ran("000001", 1, 20, 40)[1:2])
-    assert seen(run).pilots[0].state == "done", "what is told again changes nothing"
+    assert seen(run).pilots[0].state == "done", "repeated lines change nothing"
 
 
 def test_a_series_keeps_the_area_of_what_is_added():

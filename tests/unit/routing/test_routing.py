@@ -42,14 +42,14 @@ TO_OSPOOL = "it sets ospool=True"
 MPI, FEATURE = Ties(needs=("mpi", "tasks")), Ties(wishes=("constraint",))
 
 DECISIONS = {
-    # what a workflow says as a whole
+    # the setting of a whole workflow
     "everything goes to the OSPool if nothing else is said": (
         (rule(jobs=1), ALWAYS, OSPOOL, "1 job, up to 1 core-hour")
     ),
     "nothing goes there if that is said": (
         (rule(), NEVER, SLURM, "--osgpilot-offload never; 4,000 jobs, up to 4,000 core-hours")
     ),
-    # what a rule says goes before
+    # that of a rule takes precedence
     "a rule may want the OSPool": (
         (rule(jobs=1, hint=Hint.YES), NEVER, OSPOOL, f"1 job, up to 1 core-hour; {TO_OSPOOL}")
     ),
@@ -107,7 +107,7 @@ DECISIONS = {
         rule(jobs=1, tied_to="container_image"), AUTO, OSPOOL,
         "1 job, up to 1 core-hour; for its container_image",
     ),
-    # what no pilot can run
+    # jobs that no pilot can run
     "what no pilot can run goes elsewhere": (
         rule(cores=32, hours=1), ways(Offload.ALWAYS, policy=SMALL_SITE), SLURM,
         "no pilot can run it: it needs 32 cores, 2048 MB, 120 min; the nearest pilot "
@@ -155,7 +155,7 @@ DECISIONS = {
         rule(hint=Hint.NO), ways(fallback=None), None,
         "it sets ospool=False, but --osgpilot-fallback none allows only the OSPool",
     ),
-    # what Slurm alone can grant
+    # requests that only Slurm can grant
     "jobs of several processes go to Slurm": (
         rule(jobs=150, slurm=MPI), ALWAYS, SLURM,
         "for its mpi and tasks; 150 jobs, up to 150 core-hours",

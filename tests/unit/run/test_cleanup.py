@@ -149,7 +149,7 @@ def test_run_never_begun_is_removed_with_its_folder(folder):
         run = RunFolder.create(state, f"20261122-10101{number}-abc123").path
         if content is not None:
             (run / JOURNAL).write_bytes(content)
-    # what only looks like it is none of ours
+    # a name that only looks similar is none of ours
     (state / "osgpilot" / "results").mkdir()
     assert {reported[:2] for reported in fates(folder).values()} == {("was never begun", True)}
     assert "removed what 2 runs left behind" in called(folder).output

@@ -100,7 +100,7 @@ def test_internal_error_is_logged_once_per_place_and_loop_continues(world, monke
 
 
 def test_jobs_of_pilot_that_ended_in_previous_session_are_resubmitted(world):
-    """It was killed before it came to do that."""
+    """It was killed before it did that."""
     since_s = world.clock.now_s()
     world.controller.recall([Pilot("r1-1", Shape(4, 3800), PilotState.FAILED, since_s=since_s)])
     world.add("a")
@@ -262,7 +262,7 @@ def test_pilot_hidden_by_slurm_is_alive_while_htcondor_shows_it(world):
     for _ in range(20):
         world.tick()
         assert world.fleet.live[0].state is PilotState.READY
-    assert len(world.slurm.submitted) == 1, "nothing is started in its place"
+    assert len(world.slurm.submitted) == 1, "nothing replaces it"
     world.slurm.rows = shown
     world.tick()
     world.ap.known, world.slurm.rows = {}, {}
@@ -333,7 +333,7 @@ def test_pool_is_polled_rarely_for_booting_pilots(world, logged):
     world.ap.known = {"osgpilot-r1-1": {}}
     for _ in range(4):
         world.tick()
-    assert world.ap.pool_asked == 2, "it is ready now: there is nothing to ask for"
+    assert world.ap.pool_asked == 2, "it is ready now: nothing is requested"
     assert any("ready" in text for text in logged.info)
 
 
@@ -380,7 +380,7 @@ def test_jobs_of_others_on_our_pilots_are_planned_with(shared_world):
     for _ in range(3):
         world.tick()
     assert world.ap.pool_asked == 2, "no more than once a minute"
-    assert len(world.slurm.submitted) == 2, "three of four cores are taken by somebody else"
+    assert len(world.slurm.submitted) == 2, "others use three of four cores"
 
 
 def test_idle_pilot_is_released_soon_after_its_last_job(world):
@@ -393,7 +393,7 @@ def test_idle_pilot_is_released_soon_after_its_last_job(world):
     world.tick(after_s=LOOK_SOONEST_S)
     assert world.slurm.drained == ["1"]
     world.tick()
-    assert world.ap.avoided == [("osgpilot-r1-1",)], "no job is to start there from now on"
+    assert world.ap.avoided == [("osgpilot-r1-1",)], "no job may start there from now on"
 
 
 def test_black_hole_pilot_is_drained_and_its_node_avoided(world, logged):

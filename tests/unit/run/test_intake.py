@@ -84,7 +84,7 @@ def test_refetched_outputs_are_not_written_through_links(taken):
     assert (workdir / "out").read_text() == "whole"
     assert (there.back / "out").read_text() == "fetched"
     commit(payload, job_folder, workdir, 0)
-    assert (workdir / "out").read_text() == "whole", "what was placed once is placed again"
+    assert (workdir / "out").read_text() == "whole", "committing again changes nothing"
 
 
 def test_reason_of_each_resubmission_is_logged_and_recorded(taken, logged):
@@ -115,7 +115,7 @@ def test_adopted_and_new_jobs_are_not_logged_as_resubmitted(taken, logged):
     made, noted = intake(taken, there)
     assert made.key_for("who-1", lambda: "how") == ("1", True)
     assert made.key_for("who-new", lambda: "how") == ("000010", False)
-    assert made.key_for("who-1", lambda: "how") == ("000011", False), "another try"
+    assert made.key_for("who-1", lambda: "how") == ("000011", False), "another attempt"
     assert (logged.texts, noted) == ([], {})
 
 
@@ -164,7 +164,7 @@ def test_unwritten_settlement_is_retried(taken, logged):
     made.settle()
     assert taken.journal.entries() == []
     assert not taken.folder.job("1").exists()
-    assert taken.folder.job("2").is_dir(), "to be looked at"
+    assert taken.folder.job("2").is_dir(), "to be inspected"
 
 
 def test_process_that_lost_a_run_removes_nothing(taken):

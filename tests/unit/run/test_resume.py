@@ -200,7 +200,7 @@ def test_unreported_jobs_are_looked_up_in_condor_history(tmp_path):
     }
     queue = JobManager(there, Shape(4, 4000))
     left = recall(taken, there, queue)
-    assert set(left.entries) == {"who1"}, "what was removed or never sent is resubmitted"
+    assert set(left.entries) == {"who1"}, "removed and unsent jobs are resubmitted"
     assert queue.ended("1")
     there.history_fails = OutcomeUnknownError("it takes too long")
     assert recall(taken, there, JobManager(there, Shape(4, 4000))).entries == {}
@@ -233,7 +233,7 @@ def test_run_is_resumed_only_where_its_jobs_and_pilots_are(tmp_path, before, now
     taken = take(tmp_path, seat())
     taken.settle_at(before)
     taken.settle_at(now)
-    assert taken.journal.place == now, "as long as there are none"
+    assert taken.journal.place == now, "while there are none"
     taken.settle_at(before)
     taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
     taken.journal.intend(["1"])
@@ -379,7 +379,7 @@ def test_start_works_wherever_the_previous_was_interrupted(tmp_path, kill):
         assert fates.pop(taken.folder.path.name) == (RunStatus.ALIVE, "")
         assert set(fates.values()) <= {(RunStatus.NEVER_BEGUN, "")}
         assert kill or not fates, "a start that sees the trouble leaves nothing"
-    assert ends[0], "one of these got through"
+    assert ends[0], "one start succeeded"
     assert len(ends) == 2, f"the others were interrupted in one way: {ends}"
 
 

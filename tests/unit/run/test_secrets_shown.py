@@ -129,5 +129,5 @@ def test_job_file_of_failed_job_is_removed_and_outputs_stay(tmp_path, trouble, l
     intake.settle(["000001", "000009"])
     left = sorted(path.name for path in folder.job("000001").rglob("*") if path.is_file())
     assert left == ["half.txt", JOB_OUTPUT]
-    assert (folder.job("000002") / INPUT_FOLDER / JOB_FILE).read_text() == SECRET, "it goes on"
+    assert (folder.job("000002") / INPUT_FOLDER / JOB_FILE).read_text() == SECRET, "it continues"
     assert bool(logged.warnings) == bool(trouble)

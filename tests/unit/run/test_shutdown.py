@@ -1,4 +1,4 @@
-"""What the end of a run removes from clusters behind SSH."""
+"""The end of a run removes its files from clusters behind SSH."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -59,7 +59,7 @@ def ended(tmp_path):
 
 
 def test_folders_where_no_pilot_is_left_are_removed(ended):
-    assert ended() == ["A", "B", "C"], "there is nothing at the others"
+    assert ended() == ["A", "B", "C"], "nothing exists at the others"
 
 
 @pytest.mark.parametrize("live", ["A", "B", "of an earlier version"])

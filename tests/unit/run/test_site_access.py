@@ -177,7 +177,7 @@ def files_there(home):
 def test_a_site_that_answers_later_is_used_as_those_that_did_at_once(logged, world, home):
     assert [text for text in logged.warnings if REFUSED in text and "polled again" in text]
     assert world.fleet.gates()["b:default/4c"].launches_max == 0
-    assert world.fleet.silent(1e6) == {"b"}, "it has never answered"
+    assert world.fleet.silent(1e6) == {"b"}, "it never answered"
     world.fleet.write({"lease": "1\n"})
     assert world.checked == ["a"]
     FarConnection.down.clear()

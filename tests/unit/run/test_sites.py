@@ -84,7 +84,7 @@ def test_pilots_that_wait_at_a_site_that_went_away_are_started_at_the_other(worl
     world.tick(3)
     assert world.live() == {"A": 2, "B": 2}
     world.tick(50)
-    assert world.live() == {"A": 2, "B": 2}, "never more than at most in all"
+    assert world.live() == {"A": 2, "B": 2}, "never more than the total limit"
     assert all(pilot.state is PilotState.PENDING for pilot in world.at("A"))
     assert any(" pilot" in text and text.endswith("; at B") for text in logged.info)
 

@@ -59,7 +59,9 @@ def test_all_of_an_environment_is_in_the_image(prefix, tmp_path):
     inside = {path.removeprefix("/osgpilot/conda/k"): what for path, what in found.items()}
     assert inside["/bin/tool"] == prefix / "bin/tool"
     assert (inside["/lib/libx.so"], inside["/lib/folder"]) == ("libx.so.1", "../var")
-    assert inside["/lib/absolute"] == str(prefix / "lib/libx.so.1"), "its prefix leads there"
+    assert inside["/lib/absolute"] == str(prefix / "lib/libx.so.1"), (
+        "its prefix is a link in the image"
+    )
     assert inside["/lib/from_outside"] == tmp_path / "outside"
     assert inside["/var/empty"] is None
     assert inside["/lib/x.a"] == prefix / "lib/x.a", "compilers in environments need these"
@@ -79,7 +81,7 @@ def test_everybody_can_read_what_is_packed_whatever_the_umask(prefix, tmp_path):
     assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o755}
     tool = tree / "osgpilot/conda/k/bin/tool"
     assert tool.stat().st_mode & 0o777 == 0o755
-    assert (prefix / "bin/tool").stat().st_mode & 0o777 == 0o700, "the user's own stays"
+    assert (prefix / "bin/tool").stat().st_mode & 0o777 == 0o700, "the user's own file is kept"
     assert (tree / "osgpilot/conda/k/var/empty").is_dir()
 
 

@@ -159,13 +159,13 @@ def test_an_environment_that_came_back_is_packed_for_the_place_where_it_was_made
     assert made.programs == ("python", "stolen", "tool")
     assert made.variables == (("OWN", "1"),), "no file of this machine was read"
     content = conda.contents_of(made, made.place)
-    assert content[f"{made.place}/bin/stolen"] == str(secret), "a link, and not what it leads to"
+    assert content[f"{made.place}/bin/stolen"] == str(secret), "the link, not its target"
     fill(tmp_path / "tree", content)
     assert (tmp_path / f"tree{made.place}/bin/python").readlink().name == "tool"
 
     packed = conda.make([made], "", lambda text: None, lambda each: each)
     assert packed.environment("k") == made
-    # what no image has any more is removed with the last one
+    # an environment is removed with its last image
     list(prune(3600))
     assert conda.found("k") == made
     assert made.folder.exists()

@@ -65,7 +65,7 @@ def test_every_limit_holds_for_all_projects_together(limit, turns):
         own = len(projects[which].pilots)
         projects[which].plan(jobs, policy)
         room = min(5 - before, max(0, jobs - own))
-        assert len(projects[which].pilots) - own == room, "all of the room, and no more"
+        assert len(projects[which].pilots) - own == room, "all of the free capacity, and no more"
     assert used(sum(len(project.pilots) for project in projects)) <= most
 
 

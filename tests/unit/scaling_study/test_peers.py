@@ -1,4 +1,4 @@
-"""What each peer's rule says of a moment, checked against its formula."""
+"""The decision of each peer's rule at a moment, checked against its formula."""
 
 from collections import Counter
 from dataclasses import replace
@@ -188,7 +188,7 @@ def test_parsl_simple_lets_nothing_go_while_there_are_tasks_htex_does():
 
 def test_dask_divides_work_by_its_target():
     planner = DaskAdaptive(SMALL, 3600, target_s=600.0)
-    # what a rule declares is taken for twice the runtime
+    # the declared runtime is taken for twice the actual one
     assert launched(planner, {ONE: 64}).total() == 64 * 300 // 600 // 4
     assert launched(DaskAdaptive(SMALL, 3600, target_s=1.0), {ONE: 64}).total() == 16
 

@@ -79,7 +79,7 @@ def test_nodes_that_are_to_be_left_out_are_left_out():
 
 
 def test_a_short_job_goes_before_a_large_one_that_it_does_not_delay():
-    """One node is taken for 1000 s by its walltime; both are needed then."""
+    """One node is occupied for 1000 s by its walltime; then both are needed."""
     queue = SimulatedQueue(OtherJob(0, 16, 1000, 1000), OtherJob(1.5, 32, 100, 100))
     queue.until(5)
     queue.submit("short", HALF, walltime_s=900)

@@ -412,7 +412,7 @@ def test_nothing_that_a_planner_can_reach_knows_a_runtime_that_is_yet_to_be_seen
     world = Traced(workload([ONE_CORE], jobs), quiet_site(), Watcher(), POLICY, 1)
     world.run()
 
-    assert {*runtimes_s[:20]} <= seen_s, "they can be seen when jobs have ended"
+    assert {*runtimes_s[:20]} <= seen_s, "they are visible when jobs have ended"
 
 
 ALLOWED = {

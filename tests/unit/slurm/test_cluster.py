@@ -1,4 +1,4 @@
-"""What has to be there before anything is submitted, on whichever host Slurm is."""
+"""The prerequisites of a submission, on whichever host Slurm is."""
 
 import os
 from dataclasses import replace

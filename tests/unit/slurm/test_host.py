@@ -123,7 +123,7 @@ def test_a_clock_that_is_off_is_known_and_steady():
         except OutcomeUnknownError:
             host.run(["true"])
         seen.append(host.ahead_s)
-    assert seen[0] == seen[-1] == 0.0, "what may be the time that a command took to begin"
+    assert seen[0] == seen[-1] == 0.0, "it may be the start time of a command"
     assert seen[1] == seen[2] == pytest.approx(600, abs=9)
     assert seen[3] == pytest.approx(-600, abs=9)
 

@@ -1,4 +1,4 @@
-"""How sites differ: requests that they want, and refusals in words of their own."""
+"""Differences between sites: requests that they want, and refusals in their own words."""
 
 from pathlib import Path
 

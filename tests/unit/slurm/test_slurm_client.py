@@ -1,7 +1,7 @@
-"""What is concluded and done when Slurm also shows what is odd, hidden, foreign or stale.
+"""Conclusions and actions when Slurm also shows odd, hidden, foreign or stale jobs.
 
 Slurm is two programs that answer as its own do: squeue(1) fills its format in, in the zone of its
-environment and without hidden partitions unless told; scancel(1) takes a name literally.
+environment and without hidden partitions unless asked; scancel(1) takes a name literally.
 """
 
 import json

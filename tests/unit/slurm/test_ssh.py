@@ -1,4 +1,4 @@
-"""The connection to the cluster, with an `ssh` that breaks when it is told to."""
+"""The connection to the cluster, with an `ssh` that breaks on request."""
 
 import pytest
 
@@ -36,7 +36,7 @@ DENIED = "alice@login: Permission denied (publickey,keyboard-interactive).\n"
 
 
 class Network:
-    """What the fake `ssh` was asked, and what it is to do."""
+    """The requests to the fake `ssh`, and its next behaviour."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -104,7 +104,7 @@ def test_names_of_one_account_on_a_host_share_a_login(network, named):
         connection.log_in()
         assert Host(connection).run(["echo", "there"]).out == "there\n"
     assert [call.split()[-1] for call in network.calls("-N")] == ["first", "third"]
-    # what the user's configuration says of a name holds for its commands
+    # the user's configuration of a name holds for its commands
     ran = [call for call in network.calls("-T") if call.endswith("-- second exec sh")]
     assert len(ran) == 1
 

@@ -1,4 +1,4 @@
-"""Who may be in a bundle, and how long one should take."""
+"""The jobs that may be in a bundle, and the time that a bundle should take."""
 
 from dataclasses import replace
 from types import SimpleNamespace

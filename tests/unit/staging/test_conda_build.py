@@ -107,7 +107,7 @@ def test_without_the_pinned_packages_the_file_counts(run):
     assert "no solution" in done.stderr
     made = content(done.archive)
     assert made["conda-meta/history"] == b"dependencies: [x]\n"
-    assert "share/environment.pin.txt" not in made, "of the first try"
+    assert "share/environment.pin.txt" not in made, "of the first attempt"
 
 
 @pytest.mark.parametrize(

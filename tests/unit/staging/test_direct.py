@@ -27,7 +27,7 @@ class File(str):
 
 
 def run_func(command, module_globals):
-    """The function that Snakemake makes of a `shell:`."""
+    """The function into which Snakemake compiles a `shell:`."""
     text = (
         "def made(input, output, params, wildcards, threads, resources, log, rule, conda_env, "
         "container_img, singularity_args, use_singularity, env_modules, bench_record, jobid, "
@@ -95,7 +95,7 @@ def test_the_iteration_of_a_benchmark_is_a_name():
 
 
 def test_files_used_only_within_a_group_do_not_return():
-    """Whether a temporary file is needed elsewhere, Snakemake knows."""
+    """Snakemake knows which temporary files are needed elsewhere."""
     files = {name: File(name, *flags) for name, flags in {
         "used_up": ["temp"], "needed": ["temp"], "stream": ["pipe"], "port": ["service"], "kept": []
     }.items()}  # fmt: skip
@@ -155,7 +155,7 @@ def test_resources_have_the_same_order_in_every_session():
     ],
 )
 def test_an_expression_for_tmpdir_is_evaluated_here(here, there):
-    """What it has below the folder of this machine is below that of the job."""
+    """Paths below the folder of this machine are below that of the job."""
     resources = {"tmpdir": Resource("tmpdir", lambda: here), "mem_mb": Resource("mem_mb", 5)}
 
     def expand(wildcards, given, attempt, skip_evaluation):

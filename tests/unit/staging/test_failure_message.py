@@ -1,4 +1,4 @@
-"""What the user reads of a job that failed."""
+"""The message about a failed job."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def test_links_to_inputs_and_outputs_outside_come_back(bench, tmp_path):
 
 
 def tree(top):
-    """What there is below a folder, without the job's own files."""
+    """Return the files below a folder, without the job's own."""
     own = ("node", ".snakemake")
     found = {}
     for path in sorted(top.rglob("*")):

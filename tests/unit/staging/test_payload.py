@@ -709,7 +709,7 @@ def test_usage_is_returned_for_success_and_failure(bench):
     took = spent(bench.job)
     all_s = sum(after[2:4]) - sum(before[2:4])
     assert 0 < took.cpu_s <= all_s + 0.01
-    # what is not the command's is the wrapper's, some milliseconds
+    # the rest is the wrapper's, some milliseconds
     assert took.cpu_s > all_s / 2
     assert took.time_s >= 0.2
     assert spent(bench.job / "elsewhere") is None

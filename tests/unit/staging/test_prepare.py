@@ -329,6 +329,6 @@ def test_a_script_without_its_interpreter_is_refused_at_the_start(monkeypatch):
         preparer()._check(job(rule, container_image=TOOLS))
     assert asked == [(TOOLS, "python"), (TOOLS, "python3")]
     preparer()._check(job(rule, container_image=MINE))
-    # what comes before each command may bring it
+    # the prefix of each command may provide it
     monkeypatch.setattr(shell, "_process_prefix", "module load python;")
     preparer()._check(job(rule, container_image=TOOLS))

@@ -97,7 +97,7 @@ def lines(wanted, image="", **resources):
 
 
 def place(text, folder, root=""):
-    """What wrapper.sh does with a script that runs in `folder`; `root` stands for /."""
+    """Do as wrapper.sh with a script that runs in `folder`; `root` represents /."""
     return text.replace(HERE, str(folder)).replace(ROOT_MARK, root)
 
 

@@ -56,7 +56,7 @@ def test_few_jobs_do_not_wait():
 def test_short_jobs_are_bundled_as_many_as_there_is_work_for_every_slot():
     found = decided(400, HALF_A_SECOND, 8)
     assert len(found) == 8
-    assert found[0] == 25, "half of what is left, for each of the slots"
+    assert found[0] == 25, "half of the rest, for each slot"
     assert found == sorted(found, reverse=True)
 
 

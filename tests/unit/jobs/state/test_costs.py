@@ -1,4 +1,4 @@
-"""What a job costs does not grow with the number of jobs, and nothing of ended jobs is kept."""
+"""The cost of a job does not grow with the number of jobs, and nothing of ended jobs is kept."""
 
 from dataclasses import replace
 

@@ -76,7 +76,7 @@ def test_unproven_type_gets_one_probe_while_others_fail(here):
     started = here.ask("b")
     assert here.room("b", DUE_S) == 0
     here.tell(started, Seen.RUNNING, DUE_S, started_s=DUE_S)
-    assert here.room("c", DUE_S) == 0, "one at a time, of whatever offer"
+    assert here.room("c", DUE_S) == 0, "one at a time, of any offer"
 
 
 def test_one_pilot_of_use_clears_the_site(here):
@@ -99,7 +99,7 @@ def test_type_that_stops_working_opens_the_shared_breaker(here):
 
 
 def test_all_offers_have_their_turn_at_being_tried(here):
-    """The smallest is not tried for ever while another would work."""
+    """The smallest is not tried indefinitely while another would work."""
     here.fail("a", 0.0)
     now_s, tried = 0.0, []
     while len(tried) < 6:
@@ -125,7 +125,7 @@ def test_nobody_is_held_back_before_a_pilot_has_failed(here):
 def test_after_a_failure_no_more_start_than_it_takes_to_know(here):
     here.ask("a", 20)
     here.fail("b", 0.0, ["n1"])
-    assert here.roster.held_back(1.0) == (), "what waits costs nothing"
+    assert here.roster.held_back(1.0) == (), "waiting jobs cost nothing"
     here.tell(["p1", "p2"], Seen.RUNNING, 1.0, started_s=1.0)
     assert here.roster.held_back(1.0) == ()
     here.tell(["p3"], Seen.RUNNING, 2.0, started_s=2.0)

@@ -1,4 +1,4 @@
-"""What a look at Slurm may and may not conclude about a pilot."""
+"""The conclusions about a pilot that a look at Slurm permits."""
 
 import itertools
 from dataclasses import replace

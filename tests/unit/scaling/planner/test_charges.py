@@ -1,4 +1,4 @@
-"""What Slurm gives pilots beyond what they ask for counts for limits, budget and choice."""
+"""Cores that Slurm gives beyond a pilot's request count for limits, budget and choice."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What is expected, before and after something was seen."""
+"""Estimates before and after observations."""
 
 from dataclasses import replace
 

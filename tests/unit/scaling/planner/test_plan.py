@@ -1,4 +1,4 @@
-"""What the planner promises, one law a test."""
+"""Laws of the planner, one in each test."""
 
 from collections import Counter
 from dataclasses import replace
@@ -202,7 +202,7 @@ def test_the_rest_of_a_long_wait_is_expected_to_be_long():
     assert KNOWN.remaining_wait_s("compute", 5000) == 5000
 
 
-# how many
+# the number of pilots
 
 
 def test_the_cost_weight_trades_time_for_core_hours():
@@ -235,7 +235,7 @@ def test_a_job_that_the_pilots_cannot_host_gets_one_even_if_there_are_cores_enou
     assert [a.offer for a in decided.actions if isinstance(a, Launch)] == ["big"]
 
 
-# which
+# the type of pilots
 
 
 def ladder():
@@ -322,7 +322,7 @@ def test_a_small_budget_pays_for_many_short_pilots_not_for_a_few_long_ones():
 
 
 def test_a_tiny_budget_is_not_spent_on_boots():
-    """What is left for one short pilot is better spent on that than kept."""
+    """The rest of the budget is better spent on one short pilot than kept."""
     assert lasting(4 * 3600.0) == {3600: 1}
 
 
