@@ -277,7 +277,7 @@ rule all:
 
 rule sleep:
     output: "out/{n}"
-    shell: "sleep 300; touch {output}"
+    shell: "sleep 1200; touch {output}"
 """
 
 
@@ -326,7 +326,7 @@ def test_what_killed_runs_left_is_removed_and_nothing_of_a_live_one(counted, sha
 
     assert "removed what 2 runs left behind" in cleanup("--yes")
     assert len(jobs_in_queue()) == 6
-    assert len(pilots_in_slurm()) == 1
+    until(lambda: len(pilots_in_slurm()) == 1, "the end of the other pilots")
     assert status(dead) == 3, "jobs were cancelled"
     assert not (run_folder(dead) / "jobs").exists()
     assert live.poll() is None
