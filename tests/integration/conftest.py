@@ -24,7 +24,8 @@ from tls import Trusted
 from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
 from snakemake_executor_plugin_osgpilot.report.summary import view
 
-PATIENCE_S = 240
+PATIENCE_S = 480
+"""Most time that a run or a command takes; less than the lease of a job (600 s)."""
 
 SITE = {
     "site": "LocalPool",

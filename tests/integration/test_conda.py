@@ -147,7 +147,9 @@ SOME = ["r/3.txt", "python/3.txt", "wrapped/3.txt", "shell/3.txt"]
 def planned(workflow: Workflow) -> str:
     """Return what `osgpilot plan` says of environments."""
     argv = ["osgpilot", "plan", "--", *workflow.argv("--sdm", "conda", "--force", *SOME)[3:]]
-    said = subprocess.run(argv, cwd=workflow.folder, capture_output=True, text=True, timeout=120)
+    said = subprocess.run(
+        argv, cwd=workflow.folder, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert said.returncode == 0, said.stderr
     return " ".join(said.stdout.split())
 
@@ -616,7 +618,7 @@ def test_pilots_make_the_environments_where_there_is_no_conda(
     prepare_for_pilots(workflow, served, builder)
     options = ["--sdm", "conda", "apptainer", "--osgpilot-conda-image", str(builder)]
     argv = ["osgpilot", "plan", "--", *workflow.argv(*options)[3:]]
-    plan = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=120)
+    plan = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S)
     line = "conda environment envs/greet.yaml of by_shell: to be made in a pilot"
     assert line in " ".join(plan.stdout.split()), plan.stderr
     assert workflow.run(*options) == 0, workflow.said

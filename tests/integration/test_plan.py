@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import yaml
-from conftest import SITE, jobs_in_queue, pilots_in_slurm, tool
+from conftest import PATIENCE_S, SITE, jobs_in_queue, pilots_in_slurm, tool
 
 STAGES = """
 rule all:
@@ -33,7 +33,9 @@ def world(folder: Path) -> tuple:
 
 def planned(workflow, *given: str) -> subprocess.CompletedProcess[str]:
     argv = [shutil.which("osgpilot"), "plan", *given, "--", *workflow.argv()[3:]]
-    return subprocess.run(argv, cwd=workflow.folder, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        argv, cwd=workflow.folder, capture_output=True, text=True, timeout=PATIENCE_S
+    )
 
 
 def profiled(workflow, **settings: object) -> None:

@@ -284,7 +284,11 @@ rule sleep:
 def cleanup(*options: str) -> str:
     wide = os.environ | {"COLUMNS": "200"}
     done = subprocess.run(
-        ["osgpilot", "cleanup", *options], capture_output=True, text=True, timeout=120, env=wide
+        ["osgpilot", "cleanup", *options],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env=wide,
     )
     return done.stdout + done.stderr
 

@@ -100,7 +100,7 @@ class Pool:
         return running
 
 
-PATIENCE_S = 300.0
+PATIENCE_S = 480.0
 """Most time that a run takes which ends by itself."""
 
 

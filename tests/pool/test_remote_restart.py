@@ -4,7 +4,7 @@ import subprocess
 
 import yaml
 
-from .conftest import SITE, SNAKEMAKE, Pool, until
+from .conftest import PATIENCE_S, SITE, SNAKEMAKE, Pool, until
 
 REMOTE = {**SITE, "access_point": {"schedd": "ap.localpool", "poll_s": 2}}
 SHARED = "/home/alice/shared"
@@ -43,7 +43,7 @@ def test_an_access_point_that_crashes_costs_no_job_and_no_retry(pool: Pool):
     until(lambda: has("ended-0"), 60, "the end of a job")
     pool.say("pool-svc", "condor", "start", host="ap", user="root")
     pool.say("touch", f"{SHARED}/go-1")
-    assert workflow.wait(timeout=200) == 0, output.read_text()
+    assert workflow.wait(PATIENCE_S) == 0, output.read_text()
     for n in range(2):
         assert (pool.work / f"out-{n}").read_text() == "start\nend\n", "one whole execution"
     assert "osgpilot: could read the event log again" in output.read_text()
