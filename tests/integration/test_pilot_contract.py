@@ -151,7 +151,8 @@ def test_a_default_image_that_vanishes_costs_a_pilot_and_no_job(
     until(lambda: words in workflow.said, "the reason in what Snakemake says", 300)
     assert process.wait(600) == 0, workflow.said
     (log,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
-    assert log.read_text().count("Error from starter") == 1
+    # a job may start once more before the pool hears that the pilot takes none
+    assert log.read_text().count("Error from starter") in (1, 2)
     (failed,) = (each for each in workflow.record()["pilots"] if each["state"] == "failed")
     assert "the container takes no more jobs" in failed["why"]
     assert words in failed["why"]
