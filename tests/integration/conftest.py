@@ -24,7 +24,8 @@ from tls import Trusted
 from snakemake_executor_plugin_osgpilot.report.locate import Watched, find
 from snakemake_executor_plugin_osgpilot.report.summary import view
 
-PATIENCE_S = 240
+PATIENCE_S = 480
+"""Most time that a run or a command takes; less than the lease of a job (600 s)."""
 
 SITE = {
     "site": "LocalPool",
@@ -223,6 +224,18 @@ class WebServer:
         self._server.server_close()
 
 
+def cycles(number: int) -> None:
+    """Wait for so many negotiation cycles from now on: each offers every idle job to each slot."""
+    for _ in range(number):
+        reported = tool("condor_status", "-negotiator", "-af", "LastNegotiationCycleTime0")
+        until(
+            lambda before=reported: (
+                tool("condor_status", "-negotiator", "-af", "LastNegotiationCycleTime0") != before
+            ),
+            "a negotiation cycle",
+        )
+
+
 LEFT_SHOWN = 10
 """Lines that are shown of what a test or a benchmark left behind."""
 
@@ -268,6 +281,21 @@ def shared() -> Iterator[Path]:
     """A folder outside the working folder that the pilots' nodes see, too."""
     with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def full_cluster() -> Iterator[Callable[[], None]]:
+    """Leave no room in Slurm, so that pilots and probes wait until this is called."""
+    argv = ("sbatch", "--parsable", "--nodes=4", "--exclusive", "--output=/dev/null")
+    hog = tool(*argv, "--wrap=sleep 3600").strip()
+    until(lambda: "RUNNING" in tool("squeue", "-h", "-j", hog, "-o", "%T"), "a full cluster")
+
+    def free() -> None:
+        subprocess.run(["scancel", hog], check=False, capture_output=True)
+        until(lambda: all(row.split()[0] != hog for row in pilots_in_slurm()), "room in Slurm")
+
+    yield free
+    free()
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ rule big:
     retries: 1
     shell:
         "[ {{wildcards.n}} != 30 ] || "
-        "(head -c 300M /dev/zero; ! grep -q '^RequestMemory = 128$' $_CONDOR_JOB_AD || sleep 60) |"
+        "(head -c 300M /dev/zero; ! grep -q '^RequestMemory = 128$' $_CONDOR_JOB_AD || sleep 600) |"
         " tail -c 300M > x; echo {{resources.attempt}} > {{output}}"
 
 # one of them takes away what has ended and what is to come, and ends the bundle
@@ -94,7 +94,7 @@ def test_bundled_jobs_fail_grow_and_are_hostile_each_on_its_own(workflow):
     together = Counter(len([k for k in keys.split("+") if k]) for keys in submitted(workflow))
     print(together)
     assert sum(n * count for n, count in together.items()) > 4 * JOBS
-    assert max(together) > 5
+    assert max(together) > 2
     # on a busy machine jobs take longer, and bundles are smaller
     assert 2 * together[1] < sum(n * count for n, count in together.items()), "most are in bundles"
     for n, content in enumerate(text(workflow, "good")):

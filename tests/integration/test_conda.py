@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,8 @@ JOB_IMAGE = "/opt/sif/job.sif"
 SNAKEFILE = """
 rule all:
     input:
-        expand("{kind}/{n}.txt", kind=["r", "python", "wrapped"], n=range(15)),
-        expand("shell/{n}.txt", n=range(15)),
+        expand("{kind}/{n}.txt", kind=["r", "python", "wrapped"], n=range(6)),
+        expand("shell/{n}.txt", n=range(6)),
 
 rule by_r:
     output: "r/{n}.txt"
@@ -146,7 +147,9 @@ SOME = ["r/3.txt", "python/3.txt", "wrapped/3.txt", "shell/3.txt"]
 def planned(workflow: Workflow) -> str:
     """Return what `osgpilot plan` says of environments."""
     argv = ["osgpilot", "plan", "--", *workflow.argv("--sdm", "conda", "--force", *SOME)[3:]]
-    said = subprocess.run(argv, cwd=workflow.folder, capture_output=True, text=True, timeout=120)
+    said = subprocess.run(
+        argv, cwd=workflow.folder, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert said.returncode == 0, said.stderr
     return " ".join(said.stdout.split())
 
@@ -171,7 +174,7 @@ def test_each_environment_is_made_once_and_sent_once_to_each_pilot(
     assert images(conda) == []
     assert workflow.run("--sdm", "conda") == 0, workflow.said
     outputs = made(folder)
-    assert len(outputs) == 60
+    assert len(outputs) == 24
     assert len(images(conda)) == 3
     assert len([each for each in folder.glob(".snakemake/conda/*_") if each.is_dir()]) == 3
     assert workflow.said.count("Creating conda environment") == 3
@@ -184,7 +187,7 @@ def test_each_environment_is_made_once_and_sent_once_to_each_pilot(
         pilots[ad["ContainerImage"]].add(ad["LastRemoteHost"].partition("@")[2])
     log = next(folder.glob(".snakemake/osgpilot/*/jobs.log")).read_text()
     sent = log.count("Started transferring common files")
-    assert (len(jobs), len(pilots), sent) == (60, 3, sum(map(len, pilots.values())))
+    assert (len(jobs), len(pilots), sent) == (24, 3, sum(map(len, pilots.values())))
     assert max(ad["BytesRecvd"] for ad in jobs) < 1_000_000
 
     clone = tmp_path_factory.mktemp("local")
@@ -412,8 +415,23 @@ def test_an_environment_that_cannot_be_made_is_named_before_anything_is_submitte
     assert images(conda) == []
 
 
+HANGS = """#!/bin/sh
+for each; do case $each in *.sif) image=$each ;; esac; done
+echo half > "$image"
+while [ -e "$image" ]; do sleep 0.2; done
+"""
+
+
+def hanging_apptainer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an Apptainer that begins an image, and ends when that was removed."""
+    programs = tmp_path_factory.mktemp("hangs")
+    (programs / "apptainer").write_text(HANGS)
+    (programs / "apptainer").chmod(0o755)
+    return programs
+
+
 def test_what_a_killed_run_left_half_made_is_never_used(
-    workflow: Workflow, served: str, web: WebServer, conda: Path
+    workflow: Workflow, served: str, web: WebServer, conda: Path, monkeypatch, tmp_path_factory
 ):
     folder = workflow.folder
     greeting(folder, served)
@@ -430,9 +448,11 @@ rule made:
     web.open.set()
     assert images(conda) == []
 
-    workflow.start("--sdm", "conda", "--nolock")
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(hanging_apptainer(tmp_path_factory)), prepend=os.pathsep)
+        workflow.start("--sdm", "conda", "--nolock")
     cache = conda.parent.parent / "cache/environments"
-    until(lambda: list(cache.glob(".part-*/tree")), "the packing to begin")
+    until(lambda: list(cache.glob(".part-*/image.sif")), "Apptainer to build")
     workflow.stop()
     assert images(conda) == []
 
@@ -498,7 +518,7 @@ rule made:
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_an_image_that_vanishes_before_it_was_sent_is_named(
-    workflow: Workflow, channel: Path, conda: Path, jobs: int
+    workflow: Workflow, channel: Path, conda: Path, full_cluster: Callable[[], None], jobs: int
 ):
     greeting(workflow.folder, f"file://{channel}")
     workflow.snakefile(f"""
@@ -514,6 +534,7 @@ rule made:
     until(jobs_in_queue, "jobs in the queue")
     (image,) = images(conda)
     image.unlink()
+    full_cluster()
     assert run.wait(PATIENCE_S) == 1
     failed = [line for line in workflow.said.splitlines() if "FAILED rule" in line]
     why = f"reading from file {image}: (errno 2) No such file or directory"
@@ -597,7 +618,7 @@ def test_pilots_make_the_environments_where_there_is_no_conda(
     prepare_for_pilots(workflow, served, builder)
     options = ["--sdm", "conda", "apptainer", "--osgpilot-conda-image", str(builder)]
     argv = ["osgpilot", "plan", "--", *workflow.argv(*options)[3:]]
-    plan = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=120)
+    plan = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S)
     line = "conda environment envs/greet.yaml of by_shell: to be made in a pilot"
     assert line in " ".join(plan.stdout.split()), plan.stderr
     assert workflow.run(*options) == 0, workflow.said

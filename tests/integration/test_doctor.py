@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import PATIENCE_S, SITE, pilots_in_slurm, tool, until
+from conftest import PATIENCE_S, SITE, pilots_in_slurm, until
 from tls import Trusted
 
 from snakemake_executor_plugin_osgpilot.doctor import checks
@@ -228,17 +228,6 @@ def test_it_finds(name, examined):
     assert setup.says in failed[setup.check]["what"]
     assert setup.fix in failed[setup.check]["fix"]
     assert "eyJ" not in str(found)
-
-
-@pytest.fixture
-def full_cluster() -> Iterator[None]:
-    """Leave no room in Slurm."""
-    argv = ("sbatch", "--parsable", "--nodes=4", "--exclusive", "--output=/dev/null")
-    hog = tool(*argv, "--wrap=sleep 300").strip()
-    until(lambda: "RUNNING" in tool("squeue", "-h", "-j", hog, "-o", "%T"), "a full cluster")
-    yield
-    tool("scancel", hog)
-    until(lambda: not pilots_in_slurm(), "an empty cluster")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from conftest import (
     PATIENCE_S,
     SITE_AT,
     Workflow,
+    cycles,
     jobs_in_queue,
     pilots_in_slurm,
     tool,
@@ -51,16 +52,10 @@ def running_on(allocation: str) -> list[str]:
     return tool("condor_status", "-constraint", clause, "-af", "JobId").split()
 
 
-def cycles(number: int) -> None:
-    """Wait for so many negotiation cycles from now on: each offers every idle job to each slot."""
-    for _ in range(number):
-        reported = tool("condor_status", "-negotiator", "-af", "LastNegotiationCycleTime0")
-        until(
-            lambda before=reported: (
-                tool("condor_status", "-negotiator", "-af", "LastNegotiationCycleTime0") != before
-            ),
-            "a negotiation cycle",
-        )
+def is_closed(allocation: str) -> bool:
+    """Return True if the pool knows that the pilot takes no more jobs."""
+    clause = f'OSGPILOT_SLURM_JOB_ID == "{allocation}" && PartitionableSlot'
+    return tool("condor_status", "-constraint", clause, "-af", "OSGPILOT_CLOSED").strip() == "true"
 
 
 def ask_by_signal(process: subprocess.Popen[str], starts: Starts, allocation: str) -> None:
@@ -91,6 +86,8 @@ def test_a_draining_pilot_starts_no_job_finishes_its_own_and_leaves(
     until(lambda: starts.on(allocation) > 8, "jobs that start one after the other")
 
     ask(process, starts, allocation)
+    # before that, all slots but one may be between two jobs
+    until(lambda: is_closed(allocation), "the pilot to take no more jobs")
     until(lambda: len(running_on(allocation)) == 1, "the end of all jobs but one on the pilot")
     assert len(jobs_in_queue()) > 50, "some jobs are able to start"
     before = starts.on(allocation)

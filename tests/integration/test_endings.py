@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from conftest import PATIENCE_S, SITE, jobs_in_queue, nothing_left, pilots_in_slurm, tool, until
@@ -82,7 +82,7 @@ def test_an_interrupted_workflow_leaves_nothing(workflow, sign):
     os.kill(process.pid, sign)
     if sign == signal.SIGTERM:
         # Snakemake waits for running jobs then; a second, stronger wish follows
-        time.sleep(2)
+        until(lambda: "Will exit after finishing" in workflow.said, "Snakemake to notice")
         os.kill(process.pid, signal.SIGINT)
     assert process.wait(PATIENCE_S) != 0
     assert nothing_left()
@@ -96,7 +96,9 @@ def test_ctrl_c_pressed_again_and_again_leaves_nothing(workflow):
     os.kill(process.pid, signal.SIGINT)
     until(lambda: "Terminating processes" in workflow.said, "Snakemake to notice")
     while process.poll() is None and "Complete log" not in workflow.said:
-        os.kill(process.pid, signal.SIGINT)
+        # it may have ended since
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGINT)
         time.sleep(0.3)
     assert process.wait(PATIENCE_S) != 0
     assert nothing_left()

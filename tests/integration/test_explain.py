@@ -32,7 +32,9 @@ BLOCK = ("sbatch", "--parsable", "--cpus-per-task=4", "--output=/dev/null", "--w
 def asked(workflow, *what: str) -> "subprocess.CompletedProcess[str]":
     """Ask in another terminal."""
     argv = [shutil.which("osgpilot"), "explain", "--json", *what]
-    return subprocess.run(argv, cwd=workflow.folder, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        argv, cwd=workflow.folder, capture_output=True, text=True, timeout=PATIENCE_S
+    )
 
 
 def explained(workflow, *what: str) -> list[dict]:

@@ -231,7 +231,7 @@ PLUGIN = "/usr/local/libexec/pelican-plugin"
 
 
 def test_objects_of_a_federation_go_from_its_cache_to_the_pilots_plugin(
-    workflow: Workflow, federation: Federation, trusted: Trusted, monkeypatch
+    workflow: Workflow, federation: Federation, trusted: Trusted, shared: Path, monkeypatch
 ):
     monkeypatch.setenv("SSL_CERT_FILE", trusted.bundle)
     monkeypatch.setenv("FEDERATION", federation.host)
@@ -246,12 +246,13 @@ rule all:
         storage.federation("osdf:///ns/two.bin")
     output: "sums.txt"
     shell:
-        "for file in {{input}}; do sha256sum < $file; done > {{output}}; sleep 2"
+        "for file in {{input}}; do sha256sum < $file; done > {{output}}; "
+        "until [ -e {shared}/go ]; do sleep 0.2; done"
 """)
     knobs = {"FILETRANSFER_PLUGINS": f"$(LIBEXEC)/curl_plugin,{PLUGIN}"}
     knobs["PELICAN_FEDERATION"] = federation.host
     workflow.write_site({**SITE, "condor": {**SITE["condor"], **knobs}})
-    process = workflow.start()
+    process = workflow.start("--osgpilot-shared-prefixes", str(shared))
     until(lambda: list(workflow.folder.glob(RUNS)), "the run to begin")
     (folder,) = workflow.folder.glob(RUNS)
     seat = RunIdentity("alice", "TestProject", folder.name)
@@ -261,6 +262,7 @@ rule all:
             lambda: there.pilots() and there.unsupported_schemes, "a pilot to say what it can fetch"
         )
         assert there.unsupported_schemes == {"stash"}
+    (shared / "go").touch()
     assert process.wait(PATIENCE_S) == 0, workflow.said
     line = f"{hashlib.sha256(content).hexdigest()}  -\n"
     assert (workflow.folder / "sums.txt").read_text() == line * 2

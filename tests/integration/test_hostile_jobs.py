@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 
+from conftest import PATIENCE_S
+
 SECRET = "pr1vate-en0ugh-for-a-pool"
 LINES = "first-line-of-it\nsecond-line-of-it"
 CLIPBOARD = r"\033]52;c;cHduZWQ=\007\033[2J\033]0;title\007\302\233\342\200\256[red]x[/red]"
@@ -45,7 +47,8 @@ def is_harmless(text: str) -> bool:
 def osgpilot(workflow, *argv: str, **environment: str) -> str:
     """Return what the command prints, in a locale without UTF-8."""
     reported = subprocess.run(
-        [shutil.which("osgpilot"), *argv], cwd=workflow.folder, capture_output=True, timeout=60,
+        [shutil.which("osgpilot"), *argv], cwd=workflow.folder, capture_output=True,
+        timeout=PATIENCE_S,
         env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0",
              **environment},
     )  # fmt: skip

@@ -1,11 +1,19 @@
 """The users who may run jobs on a workflow's pilots."""
 
-import time
 from contextlib import closing
 
 import htcondor2
 import pytest
-from conftest import PATIENCE_S, SITE, Workflow, nothing_left, pilots_in_slurm, tool, until
+from conftest import (
+    PATIENCE_S,
+    SITE,
+    Workflow,
+    cycles,
+    nothing_left,
+    pilots_in_slurm,
+    tool,
+    until,
+)
 
 from snakemake_executor_plugin_osgpilot.htcondor.local_schedd import LocalAccessPoint
 from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing, RunIdentity
@@ -14,7 +22,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import Shape
 LONG = """
 rule all:
     output: "out"
-    shell: "sleep 60; touch {output}"
+    shell: "sleep 600; touch {output}"
 """
 
 STRANGER = {
@@ -59,8 +67,7 @@ def test_only_jobs_of_project_and_workflow_run_on_the_pilots(run_id):
     other_workflow = submit(ProjectName="TestProject", OSGPilotWorkflow="another")
     ours = submit(ProjectName="TestProject", OSGPilotWorkflow=run_id)
     until(lambda: starts(ours) == 1, "the job that may run")
-    # several negotiation cycles later (one takes 2 s here) the others still have not started
-    time.sleep(10)
+    cycles(4)
     strangers = (other_project, no_project, wrong_case, other_workflow)
     assert [starts(cluster) for cluster in strangers] == [0, 0, 0, 0]
 

@@ -394,7 +394,11 @@ def test_every_command_finds_a_run_in_a_folder_of_any_name(layout: Workflow, sha
 
     def say(*argv: str) -> str:
         done = subprocess.run(
-            ["osgpilot", *argv], cwd=layout.folder, capture_output=True, text=True, timeout=120
+            ["osgpilot", *argv],
+            cwd=layout.folder,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
         )
         assert not done.stderr
         return done.stdout

@@ -18,7 +18,7 @@ rule much:
     shell:
         \"\"\"
         mkdir {shared}/much
-        for second in $(seq 90); do
+        for second in $(seq 200); do
             if [ $(ls {shared} | grep -c little) -ge 3 ]; then break; fi
             sleep 1
         done
@@ -32,7 +32,7 @@ rule little:
     shell:
         \"\"\"
         mkdir {shared}/little-{{wildcards.n}}
-        for second in $(seq 90); do
+        for second in $(seq 200); do
             if [ -e {shared}/over ]; then break; fi
             sleep 1
         done

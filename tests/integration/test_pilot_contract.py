@@ -151,7 +151,8 @@ def test_a_default_image_that_vanishes_costs_a_pilot_and_no_job(
     until(lambda: words in workflow.said, "the reason in what Snakemake says", 300)
     assert process.wait(600) == 0, workflow.said
     (log,) = workflow.folder.glob(".snakemake/osgpilot/*/jobs.log")
-    assert log.read_text().count("Error from starter") == 1
+    # a job may start once more before the pool hears that the pilot takes none
+    assert log.read_text().count("Error from starter") in (1, 2)
     (failed,) = (each for each in workflow.record()["pilots"] if each["state"] == "failed")
     assert "the container takes no more jobs" in failed["why"]
     assert words in failed["why"]
@@ -263,8 +264,8 @@ def test_a_pilot_without_jobs_leaves_by_itself(workflow: Workflow, pace: str):
 def test_a_pilot_at_the_end_of_its_life_returns_its_jobs(
     workflow: Workflow, shared: Path, pace: str
 ):
-    ends_s = int(time.time()) + 60
-    knobs = {"GLIDEIN_ToDie": ends_s} if pace == "brisk" else {}
+    # from when its HTCondor starts, so that a job has time to start on a busy machine, too
+    knobs = {"GLIDEIN_ToDie": "DaemonStartTime + 60"} if pace == "brisk" else {}
     with_knobs(workflow, pace, **knobs)
     workflow.snakefile(STUBBORN.replace("FIRST", "").replace("SHARED", str(shared)))
     workflow.start("--osgpilot-shared-prefixes", str(shared), "--osgpilot-max-pilots", "1")

@@ -35,7 +35,9 @@ def world(folder: Path) -> tuple:
 
 def planned(workflow, *given: str) -> subprocess.CompletedProcess[str]:
     argv = [shutil.which("osgpilot"), "plan", *given, "--", *workflow.argv()[3:]]
-    return subprocess.run(argv, cwd=workflow.folder, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        argv, cwd=workflow.folder, capture_output=True, text=True, timeout=PATIENCE_S
+    )
 
 
 def profiled(workflow, **settings: object) -> None:

@@ -277,14 +277,18 @@ rule all:
 
 rule sleep:
     output: "out/{n}"
-    shell: "sleep 300; touch {output}"
+    shell: "sleep 1200; touch {output}"
 """
 
 
 def cleanup(*options: str) -> str:
     wide = os.environ | {"COLUMNS": "200"}
     done = subprocess.run(
-        ["osgpilot", "cleanup", *options], capture_output=True, text=True, timeout=120, env=wide
+        ["osgpilot", "cleanup", *options],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env=wide,
     )
     return done.stdout + done.stderr
 
@@ -326,7 +330,7 @@ def test_what_killed_runs_left_is_removed_and_nothing_of_a_live_one(counted, sha
 
     assert "removed what 2 runs left behind" in cleanup("--yes")
     assert len(jobs_in_queue()) == 6
-    assert len(pilots_in_slurm()) == 1
+    until(lambda: len(pilots_in_slurm()) == 1, "the end of the other pilots")
     assert status(dead) == 3, "jobs were cancelled"
     assert not (run_folder(dead) / "jobs").exists()
     assert live.poll() is None

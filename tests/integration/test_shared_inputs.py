@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,9 @@ def test_inputs_of_many_jobs_go_once_to_each_pilot_and_each_job_has_its_own(work
     assert moved["shared_mb"] == pytest.approx(36 * len(pilots), abs=36)
 
 
-def test_a_resumed_run_continues_with_the_jobs_that_share_inputs(workflow: Workflow):
+def test_a_resumed_run_continues_with_the_jobs_that_share_inputs(
+    workflow: Workflow, full_cluster: Callable[[], None]
+):
     genome = random_file(workflow.folder / "data/genome", 12)
     workflow.snakefile(SIMPLE)
     process = workflow.start("--osgpilot-max-pilots", "1")
@@ -105,6 +108,7 @@ def test_a_resumed_run_continues_with_the_jobs_that_share_inputs(workflow: Workf
                      "-af", "ClusterId").split()  # fmt: skip
     # as the access point does where a pilot cannot get them: then each job gets its own
     tool("condor_qedit", keeper, "CommonTransferFailed", "true")
+    full_cluster()
     options = ("--nolock", "--rerun-incomplete", "--osgpilot-shared-inputs", "off")
     assert workflow.run(*options) == 0, workflow.said
     assert "resumed tracking 4 jobs of the previous session" in workflow.said
@@ -118,12 +122,15 @@ def test_a_resumed_run_continues_with_the_jobs_that_share_inputs(workflow: Workf
     assert arrivals(workflow) == 0
 
 
-def test_a_shared_input_that_is_gone_fails_its_jobs_by_name(workflow: Workflow):
+def test_a_shared_input_that_is_gone_fails_its_jobs_by_name(
+    workflow: Workflow, full_cluster: Callable[[], None]
+):
     random_file(workflow.folder / "data/genome", 12)
     workflow.snakefile(SIMPLE)
     process = workflow.start("--osgpilot-max-pilots", "1", "--keep-going")
     until(lambda: len(jobs_in_queue()) == 5, "the jobs")
     (workflow.folder / "data/genome").unlink()
+    full_cluster()
     assert process.wait(PATIENCE_S) == 1, workflow.said
     assert re.search(r"jobs/shared/osgpilot_\w+_genome", workflow.said)
     assert not jobs_in_queue()

@@ -28,18 +28,18 @@ rule grows:
     resources: mem_mb=128, attempt=lambda wildcards, attempt: attempt
     retries: 3
     shell:
-        "(head -c 300M /dev/zero; ! grep -q '^RequestMemory = 128$' $_CONDOR_JOB_AD || sleep 60) |"
+        "(head -c 300M /dev/zero; ! grep -q '^RequestMemory = 128$' $_CONDOR_JOB_AD || sleep 600) |"
         " tail -c 300M >x; echo {resources.attempt} > grows"
 rule disk:
     output: "disk"
     resources: disk_mb=50
     shell:
         "head -c 120M /dev/zero > big; "
-        "! grep -q '^RequestDisk = 51200$' $_CONDOR_JOB_AD || sleep 60; touch disk"
+        "! grep -q '^RequestDisk = 51200$' $_CONDOR_JOB_AD || sleep 600; touch disk"
 rule never:
     output: "never"
     resources: mem_mb=896
-    shell: "(head -c 1000M /dev/zero; sleep 60) | tail -c 1000M | wc -c > never"
+    shell: "(head -c 1000M /dev/zero; sleep 600) | tail -c 1000M | wc -c > never"
 rule full:
     output: "full"
     resources: mem_mb=256
@@ -77,12 +77,14 @@ def errors(said: str) -> dict[str, str]:
     return {block.split(":")[0]: block.split("For further error")[0] for block in blocks}
 
 
-def test_each_trouble_is_solved_or_reported_in_one_line_and_the_rest_continues(workflow):
+def test_each_trouble_is_solved_or_reported_in_one_line_and_the_rest_continues(
+    workflow, full_cluster
+):
     workflow.write_site(SMALL_PILOTS)
     workflow.snakefile(TROUBLES)
     (workflow.folder / "big.in").write_bytes(b"x" * 100_000)
     process = workflow.start("--keep-going", "--osgpilot-max-pilots", "3")
-    until(lambda: find("RequestCpus == 3")[0], "the jobs in the queue")
+    until(lambda: len(jobs_in_queue()) == 7, "the jobs in the queue")
 
     (workflow.folder / "big.in").unlink()
     _, key = find("RequestMemory == 256")
@@ -93,6 +95,7 @@ def test_each_trouble_is_solved_or_reported_in_one_line_and_the_rest_continues(w
     tool("condor_hold", paused)
     removed, _ = find("RequestCpus == 3")
     tool("condor_rm", removed)
+    full_cluster()
     until(lambda: "put on hold by hand" in workflow.said, "a word about the held job")
     tool("condor_release", paused)
 
@@ -114,15 +117,15 @@ def test_each_trouble_is_solved_or_reported_in_one_line_and_the_rest_continues(w
     assert nothing_left()
 
 
-def test_a_killed_pilot_costs_time_but_no_retry(workflow):
-    workflow.snakefile("""
+def test_a_killed_pilot_costs_time_but_no_retry(workflow, shared):
+    workflow.snakefile(f"""
 rule all:
     output: "out"
     resources: attempt=lambda wildcards, attempt: attempt
     retries: 3
-    shell: "sleep 4; echo {resources.attempt} > out"
+    shell: "until [ -e {shared}/go ]; do sleep 0.2; done; echo {{resources.attempt}} > out"
 """)
-    process = workflow.start()
+    process = workflow.start("--osgpilot-shared-prefixes", str(shared))
     # the status at the access point says "running" before the pilot has the job
     log = ".snakemake/osgpilot/*/jobs.log"
     until(
@@ -131,6 +134,8 @@ rule all:
     )
     (pilot,) = pilots_in_slurm()
     subprocess.run(["scancel", "--signal=KILL", "--full", pilot.split()[0]], check=True)
+    until(lambda: pilot not in pilots_in_slurm(), "the end of the pilot")
+    (shared / "go").touch()
     assert process.wait(PATIENCE_S) == 0
     print(workflow.said)
     assert (workflow.folder / "out").read_text() == "1\n"

@@ -26,7 +26,7 @@ rule spin:
     resources: attempt=lambda wildcards, attempt: attempt
     retries: 1
     shell:
-        "for ((i = 0; i < 2000000; i++)); do :; done; sleep 5; "
+        "for ((i = 0; i < 1200000; i++)); do :; done; sleep 5; "
         "if [ {wildcards.n} = 3 ] && [ {resources.attempt} = 1 ]; then "
         "echo 'reference is missing, password=opensesame' >&2; exit 3; fi; touch {output}"
 """
@@ -45,8 +45,13 @@ def status(workflow):
 def test_a_run_is_seen_while_it_runs_and_reported_afterwards(workflow):
     workflow.snakefile(WORKFLOW)
     process = workflow.start("--osgpilot-max-pilots", "2", "--osgpilot-max-core-hours", "20")
-    until(lambda: status(workflow).get("progress", {}).get("running"), "jobs that run")
-    now = status(workflow)
+    now = {}
+
+    def is_seen() -> bool:
+        now.update(status(workflow))
+        return bool(now.get("progress", {}).get("running"))
+
+    until(is_seen, "jobs that run")
     assert now["state"] == "running"
     busy = [pilot for pilot in now["pilots"] if pilot["busy_cores"]]
     assert {pilot["allocation"] for pilot in busy} == set(now["rules"]["spin"]["allocations"])
@@ -74,7 +79,7 @@ def test_a_run_is_seen_while_it_runs_and_reported_afterwards(workflow):
     assert "set-resources:" in page
     assert "opensesame" not in page
     jobs = Watched(find(workflow.folder)).look().jobs.values()
-    # counting to two million takes bash more than a second; sleeping takes five, but no CPU
+    # counting that far takes bash more than a second; sleeping takes five, but no CPU
     spins = [job for job in jobs if job.rule == "spin"]
     assert all(1 <= job.cpu_s <= job.spent.time_s - 4 for job in spins), spins
     # memory is what HTCondor saw, which looks at processes now and then

@@ -45,16 +45,20 @@ def test_scatter_and_gather_leave_results_and_nothing_else(workflow):
     }
 
 
-def test_more_jobs_than_one_pilot_holds_run_on_several(workflow):
-    workflow.snakefile("""
+def test_more_jobs_than_one_pilot_holds_run_on_several(workflow, shared):
+    """Jobs wait until more have begun than there are slots in a pilot."""
+    workflow.snakefile(f"""
 rule all:
-    input: expand("out/{n}", n=range(16))
+    input: expand("out/{{n}}", n=range(16))
 
 rule nap:
-    output: "out/{n}"
-    shell: "sleep 12; touch {output}"
+    output: "out/{{n}}"
+    shell:
+        "touch {shared}/{{wildcards.n}}; "
+        "until [ $(ls {shared} | wc -l) -gt 4 ]; do sleep 0.5; done; touch {{output}}"
 """)
-    assert workflow.run("--osgpilot-max-pilots", "2") == 0, workflow.said
+    options = ("--osgpilot-max-pilots", "2", "--osgpilot-shared-prefixes", str(shared))
+    assert workflow.run(*options) == 0, workflow.said
     record = workflow.record()
     assert len(record["rules"]["nap"]["allocations"]) == 2
     assert len(record["pilots"]) == 2

@@ -1,6 +1,7 @@
 """The published packages, built once: a wheel and a source distribution."""
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -11,7 +12,8 @@ import pytest
 from checkout import copy_tracked
 
 OURS = ("OSGPILOT", "PYTHON")
-INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+# what is not imported need not be compiled
+INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,15 @@ class Environment:
     def install(self, *packages: object) -> None:
         self.run("python", *INSTALL, *packages)
 
+    def copy_to(self, folder: Path) -> "Environment":
+        """Return a copy, whose programs start the Python of their own folder."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        here, there = (str(each).encode() for each in (self.folder, folder))
+        for program in (folder / "bin").iterdir():
+            if not program.is_symlink():
+                program.write_bytes(program.read_bytes().replace(here, there))
+        return Environment(folder)
+
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
@@ -58,20 +69,10 @@ def wheel(built):
 
 
 @pytest.fixture(scope="session")
-def new_environment(tmp_path_factory):
-    """Return a function that makes an empty environment."""
-
-    def make() -> Environment:
-        folder = tmp_path_factory.mktemp("environment")
-        venv.create(folder, with_pip=True)
-        return Environment(folder)
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def installed(new_environment, wheel):
+def installed(wheel, tmp_path_factory):
     """Return an environment with the wheel and what that asks for, nothing else."""
-    environment = new_environment()
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    environment = Environment(folder)
     environment.install(wheel)
     return environment

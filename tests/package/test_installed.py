@@ -32,9 +32,9 @@ def test_a_dry_run_needs_neither_site_nor_access_point(installed, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def beside_others(new_environment, wheel):
+def beside_others(installed, wheel, tmp_path_factory):
     """Return an environment with the newest plugins for Slurm and HTCondor as well."""
-    environment = new_environment()
+    environment = installed.copy_to(tmp_path_factory.mktemp("beside") / "environment")
     plugins = ("snakemake-executor-plugin-slurm", "snakemake-executor-plugin-htcondor")
     environment.install(wheel, *plugins, "pytest", "hypothesis")
     return environment

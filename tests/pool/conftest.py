@@ -100,7 +100,7 @@ class Pool:
         return running
 
 
-PATIENCE_S = 300.0
+PATIENCE_S = 480.0
 """Maximum time of a run that ends without intervention."""
 
 

@@ -12,7 +12,7 @@ from documentation import PAGES, ROOT, Block, blocks
 
 from .conftest import SITE, Pool, until
 
-PATIENCE_S = 300
+PATIENCE_S = 480
 PROFILE = ROOT / "example-workflow/profiles/default/profile.v9+.yaml"
 FOLLOWED = [
     page

@@ -13,7 +13,7 @@ from snakemake_executor_plugin_osgpilot.htcondor.worker import HOLD_REASON
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import REMATCHING
 from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
 
-from .conftest import SITE, SNAKEMAKE, Pool, until
+from .conftest import PATIENCE_S, SITE, SNAKEMAKE, Pool, until
 
 JOBS = 8
 SHARED = "/home/alice/shared"
@@ -136,7 +136,7 @@ def test_jobs_of_others_with_our_tags_change_nothing(scene: Scene):
     there = ("squeue", "--noheader", "--me", "--format=%A", "--states=RUNNING")
     until(lambda: allocation not in pool.say(*there).split(), 60, "the end of the pilot")
     pool.say("touch", f"{SHARED}/go")
-    assert second.wait(300) == 0, scene.said
+    assert second.wait(PATIENCE_S) == 0, scene.said
     assert (scene.folder / "sum").read_text().split() == [str(n) for n in range(JOBS)]
     assert "running it again" in scene.said, "jobs of the pilot that was killed"
     assert "could not" not in scene.said

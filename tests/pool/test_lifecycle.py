@@ -140,7 +140,7 @@ def test_down_of_nothing_is_no_error(pool: Pool):
 def test_a_service_comes_back_after_a_crash(pool: Pool, service: str):
     pool.say("pool-svc", service, "kill", user="root")
     pool.say("pool-svc", service, "start", user="root")
-    pool.say("timeout", "60", "pool-svc", "ready", user="root")
+    pool.say("timeout", "180", "pool-svc", "ready", user="root")
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,20 @@ import subprocess
 
 import yaml
 
-from .conftest import SITE, SNAKEMAKE, Pool, until
+from .conftest import PATIENCE_S, SITE, SNAKEMAKE, Pool, until
 
 REMOTE = {**SITE, "access_point": {"schedd": "ap.localpool", "poll_s": 2}}
-SNAKEFILE = """
+SHARED = "/home/alice/shared"
+SNAKEFILE = f"""
 rule all:
-    input: expand("out-{n}", n=range(2))
-rule nap:
-    output: "out-{n}"
+    input: expand("out-{{n}}", n=range(2))
+rule wait:
+    output: "out-{{n}}"
     retries: 0
-    shell: "echo start >> {output}; sleep $((4 + 10 * {wildcards.n})); echo end >> {output}"
+    shell:
+        "echo start >> {{output}}; touch {SHARED}/started-{{wildcards.n}}; "
+        "until [ -e {SHARED}/go-{{wildcards.n}} ]; do sleep 0.2; done; "
+        "echo end >> {{output}}; touch {SHARED}/ended-{{wildcards.n}}"
 """
 AP = ("-name", "ap.localpool", "-pool", "ap.localpool:9618")
 
@@ -22,20 +26,24 @@ def test_an_access_point_that_crashes_costs_no_job_and_no_retry(pool: Pool):
     """One job ends while nobody can be asked, one goes on meanwhile."""
     (pool.work / "Snakefile").write_text(SNAKEFILE)
     (pool.work / "site.yaml").write_text(yaml.safe_dump(REMOTE))
+    pool.say("mkdir", SHARED)
     output = pool.work / "said"
     with output.open("w") as said:
-        line = pool.argv(*SNAKEMAKE, folder=pool.work)
+        line = pool.argv(*SNAKEMAKE, "--osgpilot-shared-prefixes", SHARED, folder=pool.work)
         workflow = subprocess.Popen(line, stdout=said, stderr=subprocess.STDOUT)
 
-    def all_run() -> bool:
-        running = pool.say("condor_q", *AP, "-allusers", "-af", "JobStatus").split() == ["2"] * 2
-        return running or workflow.poll() is not None
+    def has(*names: str) -> bool:
+        assert workflow.poll() is None, output.read_text()
+        return {*names} <= {*pool.say("ls", SHARED).split()}
 
-    until(all_run, 90, "all jobs running")
+    until(lambda: has("started-0", "started-1"), 90, "all jobs running")
     pool.say("pool-svc", "condor", "kill", host="ap", user="root")
     until(lambda: "osgpilot: could not" in output.read_text(), 60, "a word about it")
+    pool.say("touch", f"{SHARED}/go-0")
+    until(lambda: has("ended-0"), 60, "the end of a job")
     pool.say("pool-svc", "condor", "start", host="ap", user="root")
-    assert workflow.wait(timeout=200) == 0, output.read_text()
+    pool.say("touch", f"{SHARED}/go-1")
+    assert workflow.wait(PATIENCE_S) == 0, output.read_text()
     for n in range(2):
         assert (pool.work / f"out-{n}").read_text() == "start\nend\n", "one complete execution"
     assert "osgpilot: could read the event log again" in output.read_text()

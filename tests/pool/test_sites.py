@@ -34,6 +34,27 @@ rule two:
     retries: 0
     shell: "sleep 5; cat {input} > {output}"
 """
+MEET = "/home/alice/meet"
+"""A folder that the pilots of both sites see."""
+
+GATED = f"""
+rule all:
+    input: expand("out/{{n}}", n=range(24)), expand("later/{{n}}", n=range(24))
+rule one:
+    output: "out/{{n}}"
+    retries: 0
+    shell:
+        "echo start >> {{output}}; "
+        "[ {{wildcards.n}} -lt 4 ] || until [ -e {MEET}/go ]; do sleep 0.2; done; "
+        "echo end >> {{output}}"
+rule two:
+    input: "out/{{n}}"
+    output: "later/{{n}}"
+    retries: 0
+    shell: "cat {{input}} > {{output}}"
+"""
+"""Most jobs go on when `go` exists."""
+
 SECOND = """
 set -eu
 mkdir -p /etc/second /var/spool/second
@@ -314,7 +335,10 @@ def test_a_site_answers_late_serves_and_vanishes_with_its_nodes(closed: Pool):
 
 def test_a_run_is_resumed_while_a_site_with_pilots_of_it_cannot_be_reached(clusters: Pool):
     clusters.say("rm", "-rf", f"{HERE}/out", f"{HERE}/later")
-    command = snakemake("near.yaml,far.yaml")
+    clusters.say("mkdir", MEET)
+    put(clusters, "gated.smk", GATED)
+    gated = ("--snakefile=gated.smk", f"--osgpilot-shared-prefixes={MEET}")
+    command = snakemake("near.yaml,far.yaml", *gated)
     with started(clusters, *command) as workflow:
         during(
             workflow,
@@ -340,6 +364,7 @@ def test_a_run_is_resumed_while_a_site_with_pilots_of_it_cannot_be_reached(clust
             assert explained.returncode == 0
             assert "note: ssh second: " in explained.stderr
             open_way(clusters, is_open=True)
+            clusters.say("touch", f"{MEET}/go")
             until(lambda: workflow.poll() is not None, PATIENCE_S, "the end of the workflow")
     finally:
         open_way(clusters, is_open=True)

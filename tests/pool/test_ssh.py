@@ -347,7 +347,8 @@ def lossy(ap: Pool) -> Iterator[Pool]:
 
 
 def test_a_link_that_loses_packets_hangs_neither_a_run_nor_its_end(lossy: Pool):
-    many = SNAKEFILE.replace("range(4)", "range(60)").replace("sleep 25", "sleep 5")
+    # more than are done before a lost connection is noticed; the run is ended in the midst of them
+    many = SNAKEFILE.replace("range(4)", "range(240)").replace("sleep 25", "sleep 5")
     put(lossy, f"{HERE}/Snakefile", many)
     for name, alias in (("Near", "login"), ("Far", "lossy")):
         content = {**SITE, "resource": name, "limits": {"max_pilots": 1}}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from test_plan_properties import OFFERS, estimates, policies, snapshots
+from test_plan_properties import OFFERS, estimates, of_snapshots, policies, snapshots
 
 from snakemake_executor_plugin_osgpilot.model.plan import Launch
 from snakemake_executor_plugin_osgpilot.model.resources import SiteLimits
@@ -59,14 +59,14 @@ def test_launches_never_exceed_a_limit_of_a_site_or_of_all(snapshot, known, poli
         assert there.pending <= max(here.pending, policy.pending_max)
 
 
-@given(snapshots(), estimates, policies)
+@of_snapshots
 def test_the_name_of_a_single_site_changes_nothing(snapshot, known, policy):
     named = replace(snapshot, pilots=tuple(replace(p, site="A") for p in snapshot.pilots))
     offers = tuple(replace(offer, site="A") for offer in policy.offers)
     assert plan(named, known, replace(policy, offers=offers)) == plan(snapshot, known, policy)
 
 
-@given(snapshots(), estimates, policies)
+@of_snapshots
 def test_no_pilot_of_a_silent_site_is_ended(snapshot, known, policy):
     snapshot, policy = at_sites(snapshot, policy)
     there = {pilot.name for pilot in snapshot.pilots if pilot.site == "B"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from snakemake.common.tbdstring import TBDString
 
@@ -199,7 +199,7 @@ def test_new_rules_of_a_checkpoint_are_routed():
     assert found.of(late[0]).route.where is Where.OSPOOL
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=30)
+@settings(max_examples=30)
 @given(st.data())
 def test_the_order_of_the_dag_does_not_matter(data):
     runtimes = data.draw(st.lists(st.integers(1, 2000), min_size=1, max_size=60))

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shared_examples import shared
 
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.routing.policy import (
@@ -231,7 +232,10 @@ any_ways = st.builds(
 )
 
 
-@given(facts, any_ways)
+of_rules = shared(facts, any_ways)
+
+
+@of_rules
 def test_a_hint_is_followed_or_rejected_and_never_ignored(rule_facts, given_ways):
     where = route(rule_facts, given_ways).where
     if rule_facts.hint is Hint.YES:
@@ -240,7 +244,7 @@ def test_a_hint_is_followed_or_rejected_and_never_ignored(rule_facts, given_ways
         assert where == given_ways.fallback
 
 
-@given(facts, any_ways)
+@of_rules
 def test_jobs_go_only_where_the_user_lets_them(rule_facts, given_ways):
     where = route(rule_facts, given_ways).where
     assert where in (OSPOOL, given_ways.fallback, None)
