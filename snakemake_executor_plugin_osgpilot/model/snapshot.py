@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from .plan import Launch
@@ -112,7 +113,7 @@ class Snapshot:
         """The time since there was a job for a pilot."""
         return 0.0 if self.begun_s is None else max(0.0, self.now_s - self.begun_s)
 
-    @property
+    @cached_property
     def charged_core_s(self) -> float:
         """The core-seconds that pilots were charged in this time."""
         since_s = self.now_s - self.elapsed_s

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import fmean
 
 from ...model.plan import Forecast, Infeasible
 from ...model.resources import JobClass, Policy
@@ -107,7 +106,7 @@ def _lead_s(
 
 
 def _area(demand: Demand, estimates: Estimates) -> float:
-    return sum(n * c.shape.cores * fmean(estimates.expected_s(c)) for c, n in demand.items())
+    return sum(n * c.shape.cores * estimates.mean_s(c) for c, n in demand.items())
 
 
 def _phase(
@@ -124,13 +123,13 @@ def _phase(
     have begun: the end of all comes halfway between the mean rest of a job and that. A pilot is
     charged until the last of the jobs that it runs side by side has ended.
     """
-    runtimes = [
-        Weighted(n * c.shape.cores / len(expected_s), runtime_s)
+    runtimes = sorted(
+        Weighted(runtime_s, n * c.shape.cores / len(expected_s))
         for c, n in demand.items()
         for expected_s in (estimates.expected_s(c),)
         for runtime_s in expected_s
-    ]
-    longest_s = max((each.runtime_s for each in runtimes), default=0.0)
+    )
+    longest_s = runtimes[-1].runtime_s if runtimes else 0.0
     tail_s = max(0.0, longest_s - residual_s(runtimes)) / 2
     lost_s = residual_s(runtimes, _side_by_side(demand, policy))
     return WorkPhase(

@@ -67,6 +67,10 @@ class Estimates:
         prior_s = job_class.runtime_s / 2 or RUNTIME_PRIOR_S
         return _shrunk(self.runtimes_s.get(job_class, ()), prior_s, RUNTIME_PRIOR_WEIGHT)
 
+    def mean_s(self, job_class: JobClass) -> float:
+        """Return the mean of the runtimes to expect."""
+        return _mean_s(self.expected_s(job_class))
+
     def expected_s(self, job_class: JobClass) -> tuple[float, ...]:
         """Return runtimes of which each is as likely: those seen, and those of the prior."""
         return _expected_s(self.runtimes_s.get(job_class, ()), job_class.runtime_s)
@@ -170,6 +174,11 @@ def _expected_s(samples: tuple[float, ...], declared_s: int) -> tuple[float, ...
     else:
         prior = tuple(multiple * RUNTIME_PRIOR_S for multiple in RUNTIME_PRIOR_MULTIPLES)
     return (*prior, *samples)
+
+
+@lru_cache(maxsize=4096)
+def _mean_s(runtimes_s: tuple[float, ...]) -> float:
+    return sum(runtimes_s) / len(runtimes_s)
 
 
 def _noted(

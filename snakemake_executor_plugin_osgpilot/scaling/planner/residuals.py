@@ -9,8 +9,8 @@ from typing import NamedTuple
 class Weighted(NamedTuple):
     """A runtime in seconds, and how often it occurs."""
 
-    weight: float
     runtime_s: float
+    weight: float
 
 
 def residual_s(runtimes: Iterable[Weighted], side_by_side: float = 1.0) -> float:
@@ -21,13 +21,13 @@ def residual_s(runtimes: Iterable[Weighted], side_by_side: float = 1.0) -> float
     the n-th power of this, and its mean is the integral of one minus that; between two runtimes,
     P(R <= t) is linear. For n = 1 the result is E[X²]/2E[X]. It is 0 without runtimes.
     """
-    by_length = sorted(runtimes, key=lambda each: each.runtime_s)
+    by_length = sorted(runtimes)
     total_s = sum(each.weight * each.runtime_s for each in by_length)
     if total_s <= 0:
         return 0.0
     left, power = sum(each.weight for each in by_length), side_by_side + 1
     at_s = share = mean_s = 0.0
-    for weight, runtime_s in by_length:
+    for runtime_s, weight in by_length:
         if left > 0:
             slope = left / total_s
             more = min(1.0, share + slope * (runtime_s - at_s))

@@ -6,19 +6,19 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.scaling.planner.residuals import Weighted, residual_s
 
-FEW_LONG = [Weighted(93.0, 300.0), Weighted(7.0, 5400.0)]
+FEW_LONG = [Weighted(300.0, 93.0), Weighted(5400.0, 7.0)]
 
 
 def test_without_jobs_nothing_is_left():
-    assert residual_s([]) == residual_s([Weighted(3.0, 0.0)]) == 0.0
+    assert residual_s([]) == residual_s([Weighted(0.0, 3.0)]) == 0.0
 
 
 def test_half_of_a_job_is_left_where_all_take_the_same():
-    assert residual_s([Weighted(2.0, 600.0)]) == pytest.approx(300.0)
+    assert residual_s([Weighted(600.0, 2.0)]) == pytest.approx(300.0)
 
 
 def test_the_last_of_three_equal_jobs_ends_after_three_quarters():
-    assert residual_s([Weighted(1.0, 600.0)], 3) == pytest.approx(450.0)
+    assert residual_s([Weighted(600.0, 1.0)], 3) == pytest.approx(450.0)
 
 
 def test_of_jobs_of_different_lengths_a_long_one_is_met_more_often():
