@@ -5,7 +5,8 @@ from __future__ import annotations
 LOOK_EVERY_S = 20.0
 LOOK_SOONEST_S = 3.0
 """Slurm is polled every LOOK_EVERY_S; sooner on demand, but not within LOOK_SOONEST_S. With
-`Policy.launches_max` of 3, that is at most one sbatch per second: slurmctld is a shared service."""
+`Policy.launches_max` of 10, that is at most about three sbatch per second: slurmctld is a shared
+service, and Snakemake's own Slurm plugin submits as many as it can."""
 
 ASK_POOL_EVERY_S = 60.0
 """The collector is shared by all users; HTCondor recommends at most one query per minute

@@ -206,7 +206,7 @@ class Policy:
     life_taken_s: int = 600
     patience_s: float = 60.0
     stale_s: float = 60.0
-    launches_max: int = 3
+    launches_max: int = 10
     site_limits: tuple[SiteLimits, ...] = ()
 
     @cached_property

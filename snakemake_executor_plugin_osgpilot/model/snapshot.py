@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from .plan import Launch
@@ -87,6 +88,7 @@ class Snapshot:
     jobs of other runs, `elsewhere` the use of the limits by other runs of the same workflow.
     `silent` are sites whose Slurm has not answered for a while; nothing is decided about the pilots
     there, and those in `unconfirmed`, which the pool does not show either, do not count as supply.
+    `begun_s` is when this process first had a job for a pilot.
     """
 
     now_s: float
@@ -104,6 +106,23 @@ class Snapshot:
     elsewhere: Commitment = Commitment()
     silent: frozenset[str] = frozenset()
     unconfirmed: frozenset[str] = frozenset()
+    begun_s: float | None = None
+
+    @property
+    def elapsed_s(self) -> float:
+        """The time since there was a job for a pilot."""
+        return 0.0 if self.begun_s is None else max(0.0, self.now_s - self.begun_s)
+
+    @cached_property
+    def charged_core_s(self) -> float:
+        """The core-seconds that pilots were charged in this time."""
+        since_s = self.now_s - self.elapsed_s
+        return sum(
+            pilot.charged_cores * max(0.0, end_s - max(since_s, pilot.started_s))
+            for pilot in self.pilots
+            if pilot.started_s is not None
+            for end_s in (self.now_s if pilot.ended_s is None else pilot.ended_s,)
+        )
 
     def after(self, launches: Iterable[Launch], policy: Policy) -> Snapshot:
         """Return the snapshot with the pilots of `launches` in Slurm's queue."""

@@ -72,6 +72,7 @@ class Autoscaler:
         self._known: Mapping[str, Mapping[str, Shape]] = {}
         self._asked_s: float | None = None
         self._looked_s: float | None = None
+        self._begun_s: float | None = None
         self._hinted = False
         self.estimates = Estimates()
         self.last = ScalingDecision()
@@ -133,6 +134,8 @@ class Autoscaler:
             self._hinted = True
             self._query_wait_hints()
         now_s = self._clock.now_s()
+        if view.waiting and self._begun_s is None:
+            self._begun_s = now_s
         running, silent = view.running(), self._fleet.silent(self.policy.stale_s)
         self.estimates = self.estimates.with_ages(ages_s(running, now_s))
         ends_s = view.ends_s(self.estimates.runtime_s, now_s)
@@ -151,6 +154,7 @@ class Autoscaler:
             others=self._others(view),
             silent=silent,
             unconfirmed=self._unconfirmed(silent, now_s),
+            begun_s=self._begun_s,
         )
 
     def _unconfirmed(self, silent: frozenset[str], now_s: float) -> frozenset[str]:

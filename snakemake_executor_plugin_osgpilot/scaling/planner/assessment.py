@@ -15,6 +15,7 @@ from .estimates import Estimates
 from .feasibility import fits, infeasible_classes
 from .limits import commitment
 from .placement import Demand, place, unserved
+from .residuals import Weighted, residual_s
 from .supply import Supply, supply
 from .target_size import WorkPhase, cores_for_all, cores_worth_having
 
@@ -50,12 +51,12 @@ class Assessment:
         lead_s = _lead_s(classes, snapshot, estimates, policy)
         have = supply(snapshot, estimates, policy, classes, lead_s)
         left, rooms, spare = place(waiting, have, estimates)
-        clear_s = _clear_s(waiting, have, estimates, lead_s, policy.cost_weight)
+        clear_s = _clear_s(waiting, have, lead_s, snapshot, estimates, policy)
         soon = _soon(snapshot, classes, clear_s, lead_s)
         soon_left, rooms = fill(soon, rooms)
         unmet = unserved(Counter(left) + Counter(soon_left), spare, have, estimates)
         work = Counter(waiting) + Counter(soon)
-        phase = _phase(work, have.busy_core_s, lead_s, estimates)
+        phase = _phase(work, have.busy_core_s, lead_s, snapshot, estimates, policy)
         further_core_s = max(
             0.0, _area(_known(snapshot, policy), estimates) - _area(work, estimates)
         )
@@ -105,23 +106,46 @@ def _lead_s(
 
 
 def _area(demand: Demand, estimates: Estimates) -> float:
-    return sum(n * c.shape.cores * estimates.spread(c).mean_s for c, n in demand.items())
+    return sum(n * c.shape.cores * estimates.mean_s(c) for c, n in demand.items())
 
 
-def _phase(demand: Demand, busy_core_s: float, lead_s: float, estimates: Estimates) -> WorkPhase:
+def _phase(
+    demand: Demand,
+    busy_core_s: float,
+    lead_s: float,
+    snapshot: Snapshot,
+    estimates: Estimates,
+    policy: Policy,
+) -> WorkPhase:
     """Return the phase of `demand` beside running jobs, which still take `busy_core_s`.
 
-    When no job waits any more, a core is in the middle of one: the rest of it takes E[X²]/2E[X] on
-    average (a job is met with a probability in proportion to its runtime X), and the longest may
-    just have begun. A core is lost for the first, the end of all jobs comes halfway between both.
+    When no job waits any more, the cores are in the middle of jobs, of which the longest may just
+    have begun: the end of all comes halfway between the mean rest of a job and that. A pilot is
+    charged until the last of the jobs that it runs side by side has ended.
     """
-    spreads = [(n * c.shape.cores, estimates.spread(c)) for c, n in demand.items()]
-    work_core_s = sum(cores * spread.mean_s for cores, spread in spreads)
-    squares = sum(cores * spread.mean_square for cores, spread in spreads)
-    rest_s = squares / (2 * work_core_s) if work_core_s else 0.0
-    longest_s = max((spread.longest_s for _, spread in spreads), default=0.0)
-    tail_s = max(0.0, longest_s - rest_s) / 2
-    return WorkPhase(work_core_s + busy_core_s, lead_s + tail_s, estimates.boot_s + rest_s)
+    runtimes = sorted(
+        Weighted(runtime_s, n * c.shape.cores / len(expected_s))
+        for c, n in demand.items()
+        for expected_s in (estimates.expected_s(c),)
+        for runtime_s in expected_s
+    )
+    longest_s = runtimes[-1].runtime_s if runtimes else 0.0
+    tail_s = max(0.0, longest_s - residual_s(runtimes)) / 2
+    lost_s = residual_s(runtimes, _side_by_side(demand, policy))
+    return WorkPhase(
+        _area(demand, estimates) + busy_core_s,
+        lead_s + tail_s,
+        estimates.boot_s + lost_s,
+        snapshot.elapsed_s,
+        snapshot.charged_core_s,
+    )
+
+
+def _side_by_side(demand: Demand, policy: Policy) -> float:
+    """Return the number of jobs of `demand` on one of the smallest pilots, which are preferred."""
+    fitting = [o.shape.cores for o in policy.offers if any(fits(c, o, policy) for c in demand)]
+    cores = sum(n * c.shape.cores for c, n in demand.items())
+    return max(1.0, min(fitting, default=1) * sum(demand.values()) / cores) if cores else 1.0
 
 
 def _known(snapshot: Snapshot, policy: Policy) -> Demand:
@@ -138,15 +162,20 @@ def _serial_s(work: Demand, snapshot: Snapshot, estimates: Estimates) -> float:
 
 
 def _clear_s(
-    waiting: Demand, have: Supply, estimates: Estimates, lead_s: float, cost_weight: float
+    waiting: Demand,
+    have: Supply,
+    lead_s: float,
+    snapshot: Snapshot,
+    estimates: Estimates,
+    policy: Policy,
 ) -> float:
     """Return the time until waiting and running jobs finish on the cores worth having.
 
     Not on the present cores: with each added pilot, more upcoming jobs would seem to be in time for
     another one.
     """
-    phase = _phase(waiting, have.busy_core_s, lead_s, estimates)
-    cores = max(1.0, cores_worth_having(phase, cost_weight))
+    phase = _phase(waiting, have.busy_core_s, lead_s, snapshot, estimates, policy)
+    cores = max(1.0, cores_worth_having(phase, policy.cost_weight))
     longest_s = max((estimates.runtime_s(c) for c in waiting), default=0.0)
     return max(phase.work_core_s / cores, longest_s)
 

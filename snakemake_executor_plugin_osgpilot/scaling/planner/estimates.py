@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from statistics import median
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from ...model.resources import JobClass, Pilot, PilotState
 
@@ -46,14 +46,6 @@ RUNTIME_PRIOR_WEIGHT, WAIT_PRIOR_WEIGHT, BOOT_PRIOR_WEIGHT = 5, 3, 1
 Key = TypeVar("Key")
 
 
-class RuntimeSpread(NamedTuple):
-    """Mean, mean square and maximum of runtimes, in seconds."""
-
-    mean_s: float
-    mean_square: float
-    longest_s: float
-
-
 @dataclass(frozen=True)
 class Estimates:
     """Observed durations in seconds, newest last, and the expectations derived from them.
@@ -75,9 +67,13 @@ class Estimates:
         prior_s = job_class.runtime_s / 2 or RUNTIME_PRIOR_S
         return _shrunk(self.runtimes_s.get(job_class, ()), prior_s, RUNTIME_PRIOR_WEIGHT)
 
-    def spread(self, job_class: JobClass) -> RuntimeSpread:
-        """Return mean, mean square and maximum of the runtimes to expect."""
-        return _spread(self.runtimes_s.get(job_class, ()), job_class.runtime_s)
+    def mean_s(self, job_class: JobClass) -> float:
+        """Return the mean of the runtimes to expect."""
+        return _mean_s(self.expected_s(job_class))
+
+    def expected_s(self, job_class: JobClass) -> tuple[float, ...]:
+        """Return runtimes of which each is as likely: those seen, and those of the prior."""
+        return _expected_s(self.runtimes_s.get(job_class, ()), job_class.runtime_s)
 
     def limit_s(self, job_class: JobClass) -> float:
         """Return the maximum runtime of a job: the declared one, if any."""
@@ -171,16 +167,18 @@ def _shrunk(samples: tuple[float, ...], prior_s: float, weight: int) -> float:
 
 
 @lru_cache(maxsize=4096)
-def _spread(samples: tuple[float, ...], declared_s: int) -> RuntimeSpread:
-    """Return the spread of `samples` and of those that stand for the prior."""
+def _expected_s(samples: tuple[float, ...], declared_s: int) -> tuple[float, ...]:
+    """Return `samples` and those that stand for the prior."""
     if declared_s:
         prior = tuple(share * declared_s for share in RUNTIME_PRIOR_SHARES)
     else:
         prior = tuple(multiple * RUNTIME_PRIOR_S for multiple in RUNTIME_PRIOR_MULTIPLES)
-    known = (*prior, *samples)
-    return RuntimeSpread(
-        sum(known) / len(known), sum(s * s for s in known) / len(known), max(known)
-    )
+    return (*prior, *samples)
+
+
+@lru_cache(maxsize=4096)
+def _mean_s(runtimes_s: tuple[float, ...]) -> float:
+    return sum(runtimes_s) / len(runtimes_s)
 
 
 def _noted(

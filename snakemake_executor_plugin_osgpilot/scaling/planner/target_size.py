@@ -25,11 +25,15 @@ GENERATIONS_MAX = 20
 class WorkPhase(NamedTuple):
     """A phase of a run: its work, the time before work can begin, and the time every core loses to
     boot and idling.
+
+    Before it, the run has taken `elapsed_s` and was charged `spent_core_s`.
     """
 
     work_core_s: float
     lead_s: float
     overhead_s: float
+    elapsed_s: float = 0.0
+    spent_core_s: float = 0.0
 
     def time_s(self, cores: float) -> float:
         """Return the time it takes on `cores`."""
@@ -39,24 +43,30 @@ class WorkPhase(NamedTuple):
         """Return the cost of `cores`."""
         return self.work_core_s + cores * self.overhead_s
 
+    def price(self, time_s: float, charged_core_s: float, cost_weight: float) -> float:
+        """Return what the whole run costs the user if the rest takes this time and charge."""
+        time_s, charged_core_s = self.elapsed_s + time_s, self.spent_core_s + charged_core_s
+        return float(time_s ** (1 - cost_weight) * charged_core_s**cost_weight)
+
 
 def cores_worth_having(phase: WorkPhase, cost_weight: float) -> float:
     """Return the optimal number of cores; infinite for `cost_weight` 0.
 
-    With K cores, the work takes T = lead + work/K and costs C = work + K·overhead. The result
-    minimises T^(1-w)·C^w for `cost_weight` w: with 0.5, one per cent less time is worth one per
-    cent more core-hours; with 0.2, four. Setting the derivative of its logarithm by K to zero
-    gives a quadratic with one positive root.
+    With K cores, the run takes T = elapsed + lead + work/K and costs C = spent + work + K·overhead.
+    The result minimises T^(1-w)·C^w for `cost_weight` w: with 0.5, one per cent less time is worth
+    one per cent more core-hours; with 0.2, four. Setting the derivative of its logarithm by K to
+    zero gives a quadratic with one positive root.
     """
     if cost_weight <= 0:
         return math.inf
-    work_core_s, lead_s, overhead_s = phase
+    work_core_s, lead_s, overhead_s, elapsed_s, spent_core_s = phase
     if work_core_s <= 0 or cost_weight >= 1:
         return 0.0
-    lead_s, overhead_s = max(lead_s, 1.0), max(overhead_s, 1.0)
-    b = (1 - 2 * cost_weight) * overhead_s
-    root = math.sqrt(b * b + 4 * cost_weight * (1 - cost_weight) * overhead_s * lead_s)
-    return work_core_s * (b + root) / (2 * cost_weight * overhead_s * lead_s)
+    fixed_s, overhead_s = max(elapsed_s + lead_s, 1.0), max(overhead_s, 1.0)
+    a = cost_weight * overhead_s * fixed_s
+    b = (1 - 2 * cost_weight) * overhead_s * work_core_s
+    c = (1 - cost_weight) * work_core_s * (spent_core_s + work_core_s)
+    return (b + math.sqrt(b * b + 4 * a * c)) / (2 * a)
 
 
 def cores_for_all(
@@ -73,7 +83,11 @@ def cores_for_all(
     if rest_core_s <= 0 or not 0 < cost_weight < 1:
         return fresh
     work_core_s = near.work_core_s + rest_core_s
-    whole = WorkPhase(work_core_s, near.lead_s + serial_s, near.overhead_s + serial_s)
+    whole = near._replace(
+        work_core_s=work_core_s,
+        lead_s=near.lead_s + serial_s,
+        overhead_s=near.overhead_s + serial_s,
+    )
     kept = cores_worth_having(whole, cost_weight)
     if fresh <= 0:
         return kept
@@ -81,8 +95,8 @@ def cores_for_all(
     held_s = min(serial_s / phases, keep_idle_s(near.lead_s, cost_weight))
     renewed_s = phases * near.time_s(fresh) + serial_s
     renewed_core_s = phases * (near.charged_core_s(fresh) + fresh * held_s)
-    renewed = renewed_s ** (1 - cost_weight) * renewed_core_s**cost_weight
-    price = whole.time_s(kept) ** (1 - cost_weight) * whole.charged_core_s(kept) ** cost_weight
+    renewed = near.price(renewed_s, renewed_core_s, cost_weight)
+    price = whole.price(whole.time_s(kept), whole.charged_core_s(kept), cost_weight)
     return kept if price <= renewed else fresh
 
 

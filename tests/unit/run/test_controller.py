@@ -417,12 +417,27 @@ def test_black_hole_pilot_is_drained_and_its_node_avoided(world, logged):
 
 def test_many_pilots_are_started_a_few_at_a_time(world):
     world.add(*(f"{n}" for n in range(100)))
-    world.scaling.policy = replace(world.scaling.policy, pilots_max=8, pending_max=8)
+    world.scaling.policy = replace(world.scaling.policy, pilots_max=25, pending_max=25)
     launched = []
     for _ in range(3):
         world.tick(after_s=LOOK_SOONEST_S)
         launched.append(len(world.slurm.submitted))
-    assert launched == [3, 6, 8]
+    assert launched == [10, 20, 25]
+
+
+def test_the_time_of_a_run_counts_from_its_first_job_for_a_pilot(world):
+    seen = []
+    planned = world.scaling._planner
+    world.scaling._planner = lambda snapshot, *more: (
+        seen.append(snapshot.elapsed_s) or planned(snapshot, *more)
+    )
+    world.tick()
+    world.tick(after_s=5000.0)
+    world.add("a")
+    world.tick()
+    world.tick(after_s=100.0)
+    assert seen[-1] == 100.0
+    assert max(seen) == 100.0
 
 
 def test_held_back_pilot_types_are_published(world, logged):

@@ -242,7 +242,7 @@ def test_stragglers_are_quick_when_they_run_again():
 
 def test_preempted_pilots_cost_work_and_the_jobs_run_again():
     often = Faults(preemptions_per_h=1.0)
-    told = run(bag(200), quiet_site(faults=often), plan, POLICY, 1)
+    told = run(bag(800), quiet_site(faults=often), plan, POLICY, 1)
 
     assert told.jobs_left == 0
     assert told.charged.rework > 0

@@ -356,7 +356,7 @@ def test_a_pilot_is_started_for_jobs_that_become_ready_by_the_time_it_comes():
 def test_jobs_that_follow_the_waiting_ones_count_if_those_are_through_in_time():
     """They are, where many cores are worth having, and are not, where few are."""
     soon, pilots = (UpcomingGroup(SMALL, 40, None),), [pilot()]
-    for cost_weight, counted in ((0.3, True), (0.9, False)):
+    for cost_weight, counted in ((0.1, True), (0.9, False)):
         policy = replace(POLICY, cost_weight=cost_weight)
         alone, followed = (
             decide({SMALL: 40}, soon=s, pilots=pilots, known=KNOWN, policy=policy)
@@ -364,6 +364,17 @@ def test_jobs_that_follow_the_waiting_ones_count_if_those_are_through_in_time():
         )
         more = followed.forecast.work_core_s > alone.forecast.work_core_s
         assert more == counted
+
+
+def test_a_late_burst_of_jobs_starts_fewer_pilots_than_the_first():
+    """Its time is a small part of that of the run."""
+    policy = replace(POLICY, cost_weight=0.5)
+    first, late = (
+        decide({SMALL: 100}, policy=policy, now_s=7200.0, begun_s=begun_s)
+        for begun_s in (7200.0, 0.0)
+    )
+    assert 0 < late.forecast.wanted_cores < 0.8 * first.forecast.wanted_cores
+    assert len(late.actions) < len(first.actions)
 
 
 # scale-in
