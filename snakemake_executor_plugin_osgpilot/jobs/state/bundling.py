@@ -27,6 +27,10 @@ as the access point starts meanwhile."""
 
 AT_ONCE = 16
 
+LAST_S = 3.0
+"""The last bundles are no shorter than this, or than the share of a slot in the remaining work:
+otherwise they take longer to start than to run."""
+
 MEMBERS_MAX = 200
 
 LIMIT = 2
@@ -67,10 +71,17 @@ class Past:
         return None
 
 
-def size(waiting: int, expected_s: float, slots: int, target_s: float) -> int:
-    """Return the number of jobs in the next bundle while `waiting` are left."""
+def size(
+    waiting: int, expected_s: float, slots: int, target_s: float, slot_share: float = 1
+) -> int:
+    """Return the number of jobs in the next bundle while `waiting` are left.
+
+    `slot_share` is how many of those that waited at the time of the decision there were for each
+    slot.
+    """
     expected_s = max(expected_s, 1e-3)
     least = min(LEAST_S / expected_s, waiting / min(slots, AT_ONCE))
+    least = max(least, min(LAST_S / expected_s, slot_share))
     share = max(waiting / (SLOT_ROUNDS * slots), least)
     most = min(target_s / expected_s, MEMBERS_MAX)
     return min(waiting, max(1, int(min(share, most))))
@@ -92,9 +103,10 @@ def sizes(
     # the last ones do not wait here: a slot that finds no job is given up, and matched again later
     is_end = waiting * expected_s <= LEAST_S * slots
     bundles = math.inf if all_now or is_end else _missing(past.idle, slots)
+    slot_share = math.ceil(waiting / slots)
     found: list[int] = []
     while waiting and room and len(found) < bundles:
-        number = min(room, size(waiting, expected_s, slots, target_s))
+        number = min(room, size(waiting, expected_s, slots, target_s, slot_share))
         found.append(number)
         waiting -= number
         room -= number

@@ -114,6 +114,15 @@ def test_what_is_left_is_submitted_at_once_when_it_is_short():
     assert len(found) > 4
 
 
+def test_the_last_bundles_take_longer_to_run_than_to_start():
+    assert decided(80, Past(ended=40, spent_s=20.0, idle=4), 8)[-3:] == [6, 6, 1]
+
+
+def test_little_work_is_shared_equally_by_all_slots():
+    assert decided(80, Past(ended=40, spent_s=2.0), 8) == [10] * 8
+    assert decided(9, Past(ended=4, spent_s=2.0), 8) == [2, 2, 2, 2, 1]
+
+
 SHAPE = Shape(1, 500)
 
 
