@@ -40,6 +40,10 @@ TEACHING_S = 2.0
 """While nothing is known of a rule, and its first jobs have just started, further ones wait for so
 long: those that are shorter will have ended by then."""
 
+UNKNOWN_S = 0.5
+"""How much longer a job may have taken than the event log says, which has whole seconds. The
+members of a bundle measure their times themselves."""
+
 SLOT_ROUNDS = 2
 """Bundles for each slot that the jobs left over would make."""
 
@@ -59,13 +63,14 @@ class Past:
     idle: int = 0
     started_s: float = math.inf
 
-    def expected_s(self, target_s: float) -> float | None:
+    def expected_s(self, target_s: float, slots: int) -> float | None:
         """Return what a job is expected to take, None if nothing is known.
 
         Jobs that still run count with their time up to now: those that end first are the shortest.
+        The first jobs, one for each slot, are known to the second, and they start and end together.
         """
         if self.ended:
-            return self.spent_s / self.ended
+            return (self.spent_s + min(self.ended, slots) * UNKNOWN_S) / self.ended
         if self.running and self.spent_s / self.running >= target_s / 2:
             return math.inf
         return None
@@ -95,7 +100,7 @@ def sizes(
     `slots` is how many jobs can run at a time, `room` how many may be submitted. With `all_now`,
     none waits.
     """
-    expected_s = past.expected_s(target_s)
+    expected_s = past.expected_s(target_s, slots)
     if expected_s is None:
         return [1] * min(room, waiting if all_now else _teachers(waiting, past, slots))
     if 2 * expected_s > target_s:
