@@ -57,7 +57,7 @@ def test_few_jobs_do_not_wait():
 def test_short_jobs_are_bundled_as_many_as_there_is_work_for_every_slot():
     found = decided(400, HALF_A_SECOND, 8)
     assert len(found) == 8
-    assert found[0] == 25, "half of what is left, for each of the slots"
+    assert found[0] == 33, "two thirds of what is left, for each of the slots"
     assert found == sorted(found, reverse=True)
 
 
@@ -76,7 +76,7 @@ def test_jobs_that_took_no_whole_second_may_have_taken_most_of_one():
     """Half a minute of work was taken for two seconds, and shared by all slots at once."""
     found = decided(400, Past(ended=8, spent_s=0.0), 8)
     assert len(found) == 8
-    assert max(found) == 25
+    assert max(found) == 33
     measured = Past(ended=108, spent_s=5.0)
     assert measured.expected_s(TARGET_S, 8) < 0.1
 
