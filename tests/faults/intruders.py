@@ -10,7 +10,7 @@ from .world import Round, World
 
 HOSTILE = r"""
 out=osgpilot-out
-[ -d $out ] || out=../osgpilot-out/${PWD##*/}/returned    # in a bundle
+[ -d $out ] || out=../osgpilot-out/returned/${PWD##*/}    # in a bundle
 links() { printf '%s\0' "$@" > $out/osgpilot-links; }
 killed() { kill -KILL $PPID; sleep 60; }
 # has $1 in place of the list of what comes back, which the wrapper writes into a pipe instead
