@@ -42,15 +42,18 @@ finish() {
     rm -rf -- "${ended[@]}" || { chmod -R u+rwX -- "${ended[@]}"; rm -rf -- "${ended[@]}"; } || return
     at=0
     for n in "${!ended[@]}"; do
+        closed=
         if [ -n "${counts[n]}" ]; then
-            own=() closed=
+            # a pipe in its place would not return
+            [[ -f $back/${ended[n]}/.osgpilot-manifest && ! -L $back/${ended[n]}/.osgpilot-manifest ]] || closed=yes
+            own=()
             for ((; at < ${#entries[@]}; at++)); do
                 path=${entries[at]}
                 [[ $path == "${ended[n]}"/* ]] || break
-                ((16#${what[at]#* } & 8#400)) || closed=yes
+                (((16#${what[at]#* } & 8#170400) == 8#100400)) || closed=yes
                 own+=("${what[at]% *}" "${path#*/}")
             done
-            # HTCondor cannot transfer a file that cannot be read, which did not show to root; the job runs alone
+            # HTCondor transfers no pipe, and no file that cannot be read, which did not show to root; the job runs alone
             [ -z "$closed" ] || { rm -rf -- "${back:?}/${ended[n]}"; continue; }
             printf '%s\0' "${own[@]}" end > "$back/${ended[n]}/.osgpilot-manifest" || return
         fi

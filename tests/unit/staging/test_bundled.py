@@ -52,7 +52,12 @@ class Bench:
         shutil.copytree(folder / "osgpilot-in", there)
         with (folder / "output").open("w") as said:
             done = subprocess.run(
-                ["/bin/bash", "osgpilot-job"], cwd=there, stdout=said, stderr=said, check=False
+                ["/bin/bash", "osgpilot-job"],
+                cwd=there,
+                stdout=said,
+                stderr=said,
+                check=False,
+                timeout=60,
             )
         shutil.copytree(there / "osgpilot-out", folder / "osgpilot-out", symlinks=True)
         return done.returncode, there
@@ -115,6 +120,18 @@ def test_a_file_that_cannot_be_read_does_not_come_back(bench):
     for key, end in (("000010", first), ("000012", last)):
         assert bench.back(bench.job(key), end.exit_status)[2]["a"][0] == "1\n"
     assert own is None if os.geteuid() == 0 else own.exit_status == 125
+
+
+def test_a_job_that_puts_a_pipe_in_place_of_its_list_does_not_stop_the_others(bench):
+    evil = "echo 1 > a; list=${PWD%/*}/osgpilot-out/returned/${PWD##*/}/.osgpilot-manifest; "
+    evil += "rm $list; mkfifo $list"
+    payloads = (KINDS["file"], returns(evil, "a"), KINDS["file"])
+    keys = ["000010", "000011", "000012"]
+    for key, payload in zip(keys, payloads, strict=True):
+        bench.write(key, payload)
+    bench.folders.write(keys, 60)
+    bench.execute(bench.run / "jobs/bundle-000010")
+    assert [end and end.exit_status for end in bench.folders.take(keys)] == [0, None, 0]
 
 
 def test_jobs_of_a_moment_share_the_programs_that_return_their_files(bench, monkeypatch):
