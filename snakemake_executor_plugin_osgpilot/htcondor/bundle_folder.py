@@ -2,7 +2,8 @@
 
     jobs/bundle-KEY/osgpilot-in/osgpilot-job   bundle.sh and the files of the jobs, in one file
     jobs/bundle-KEY/osgpilot-in/KEY/...        larger inputs of a job, as links
-    jobs/bundle-KEY/osgpilot-out/KEY/...       what came back of a job
+    jobs/bundle-KEY/osgpilot-out/KEY/...       output and exit status of a job
+    jobs/bundle-KEY/osgpilot-out/returned/KEY  what it returned
 
 It has the key of its first job. The results are moved to the folders of the jobs; HTCondor never
 writes there for a bundle.
@@ -27,6 +28,8 @@ from .submit_description import BUNDLE, INPUT_FOLDER, JOB_FILE, JOB_OUTPUT, OUTP
 STATUS = "bundle-status"
 """In a job's folder: exit status, and when bundle and job began and the job ended, in seconds."""
 
+TMP = b"osgpilot-tmp"
+
 _NUMBER = r"([0-9]{1,12}(?:[.,][0-9]{1,9})?)"
 _STATUS = re.compile(rf"([0-9]{{1,3}}) {_NUMBER} {_NUMBER} {_NUMBER}\n")
 _MAX_BYTES = 200
@@ -47,11 +50,13 @@ class BundleFolders:
         self.discard(keys)
         entry = self._folder(keys) / INPUT_FOLDER
         entry.mkdir(private.FOLDER_MODE, parents=True)
+        contents = [(self._job(key) / INPUT_FOLDER / JOB_FILE).read_bytes() for key in keys]
+        folders = [f for pair in zip(keys, contents, strict=True) for f in _folders(*pair)]
         with open(entry / JOB_FILE, "xb", opener=private.opener) as file:
             file.write(_script() + _terminated(f"{limit_s:.0f}", str(len(keys)), *keys))
+            file.write(_terminated(str(len(folders))) + b"".join(f + b"\0" for f in folders))
             before = b""
-            for key in keys:
-                content = (self._job(key) / INPUT_FOLDER / JOB_FILE).read_bytes()
+            for key, content in zip(keys, contents, strict=True):
                 script, _, others = content.partition(b"\0")
                 file.write(_terminated(str(content.count(b"\0"))))
                 file.write((b"" if script == before else script) + b"\0" + others)
@@ -71,21 +76,25 @@ class BundleFolders:
         that did not end. It can be repeated.
         """
         back = self._folder(keys) / OUTPUT_FOLDER
-        ends = [self._take(back / key, self._job(key)) for key in keys]
+        ends = [self._take(back, key) for key in keys]
         self.discard(keys)
         return ends
 
-    def _take(self, back: Path, job_folder: Path) -> MemberEnd | None:
+    def _take(self, back: Path, key: str) -> MemberEnd | None:
         """Move the results of one job; its status comes last, as it says that they are there."""
+        job_folder, status = self._job(key), back / key / "status"
         with suppress(OSError):
-            if (end := parse(back / "status")) is not None:
-                for name, target, is_right in (
-                    ("returned", OUTPUT_FOLDER, S_ISDIR), ("output", JOB_OUTPUT, S_ISREG),
-                ):  # fmt: skip
+            if (end := parse(status)) is not None:
+                for source, target, is_right in (
+                    # bundles of an older version return their files there
+                    (back / key / "returned", OUTPUT_FOLDER, S_ISDIR),
+                    (back / "returned" / key, OUTPUT_FOLDER, S_ISDIR),
+                    (back / key / "output", JOB_OUTPUT, S_ISREG),
+                ):
                     with suppress(FileNotFoundError):
-                        if is_right((back / name).lstat().st_mode):
-                            (back / name).rename(job_folder / target)
-                (back / "status").rename(job_folder / STATUS)
+                        if is_right(source.lstat().st_mode):
+                            source.rename(job_folder / target)
+                status.rename(job_folder / STATUS)
                 return end
         return parse(job_folder / STATUS)
 
@@ -112,6 +121,19 @@ def _script() -> bytes:
 
 def _terminated(*records: str) -> bytes:
     return "".join(f"{text}\0" for text in records).encode()
+
+
+def _folders(key: str, content: bytes) -> list[bytes]:
+    """Return the folders that the wrapper would make for a job, the third list in its file: one
+    program makes those of all jobs.
+    """
+    records = content.split(b"\0")
+    at = 1
+    for _ in range(2):
+        at += 1 + int(records[at])
+    found = (TMP, *records[at + 1 : at + 1 + int(records[at])])
+    # some wrappers start elsewhere
+    return [key.encode() + b"/" + folder for folder in found if b".." not in folder.split(b"/")]
 
 
 def _link_inputs(source: Path, target: Path) -> None:

@@ -2,11 +2,12 @@
 # Runs one job on the execution point. Needs bash and coreutils, nothing else (tar, if files are packed).
 # The job's data follows this script in the same file, in NUL-terminated records. Returned files are moved to
 # osgpilot-out/, which always exists, so that a failed job is never held because of a missing file. In a bundle, the
-# records are in `record` already, and returned files are moved to the folder $1.
+# records are in `record` already, and returned files are moved to the folder $1, or listed in the file $2 if the
+# bundle can move them.
 set -u
 shopt -s globstar dotglob nullglob
 top=$PWD root=$PWD/osgpilot-root
-out=${1-$top/osgpilot-out} manifest=.osgpilot-manifest times=.osgpilot-times script=osgpilot-script tmp=osgpilot-tmp
+out=${1-$top/osgpilot-out} bundled=${2-} manifest=.osgpilot-manifest times=.osgpilot-times script=osgpilot-script tmp=osgpilot-tmp
 here=/@osgpilot-here@ root_mark=/@osgpilot-root@
 printed_max=$((2 << 20))    # bytes of the output that are returned, of its beginning and its end each
 leave() { shorten_printed; exit "$1"; }
@@ -127,10 +128,16 @@ for path in "${inputs[@]}"; do
     [ -e "$path" ] || fail "the input $path did not arrive; is it still there?"
 done
 # each program that starts takes a millisecond or two, so one makes all folders
-for path in "${returned[@]}"; do
-    case $path in */*) folders+=("$out/${path%/*}") ;; esac
+if [ -z "$bundled" ]; then
+    for path in "${returned[@]}"; do
+        case $path in */*) folders+=("$out/${path%/*}") ;; esac
+    done
+fi
+missing=()
+for path in "$out" "$tmp" "${folders[@]}"; do
+    [ -d "$path" ] || missing+=("$path")
 done
-mkdir -p -- "$out" "$tmp" "${folders[@]}" || fail "cannot make the output folders"
+[ ${#missing[@]} -eq 0 ] || mkdir -p -- "${missing[@]}" || fail "cannot make the output folders"
 # programs write settings and caches there, and a container may have none
 [ -w "${HOME:-}" ] || export HOME=$PWD/$tmp
 # a killed job returns them empty, and so replaces those of an earlier attempt
@@ -194,6 +201,22 @@ for path in "${unknown[@]}"; do
     [ $status -eq 0 ] || [ -e "$path" ] ||
         echo "osgpilot: $path, which the command names, is not here: is it an input that the rule does not declare?" >&2
 done
+
+# In a bundle of short jobs, one program each for many of them moves and measures what they return, if it is plain files.
+list_for_bundle() {
+    local path files=()
+    [ -n "$bundled" ] && [ -z "$workdir" ] && [ $status -eq 0 ] || return
+    # steps and storage put more into the folder
+    ((${#returned[@]} <= 50 && ${#runner[@]} + ${#storage[@]} == 0)) || return
+    for path in "${returned[@]}"; do
+        if [ ! -e "$path" ] && [ ! -L "$path" ]; then continue; fi
+        case /$path/ in *//* | */./* | */../*) return 1 ;; esac
+        [ -f "$path" ] && [ ! -L "$path" ] && [ -r "$path" ] || return
+        files+=("$path")
+    done
+    ((${#files[@]})) && printf '%s\0' "${files[@]}" > "$bundled"
+}
+if list_for_bundle; then leave 0; fi
 
 # HTCondor transfers no links; they are listed, and created again on the access point.
 aside=() fault=

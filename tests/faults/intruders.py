@@ -10,11 +10,13 @@ from .world import Round, World
 
 HOSTILE = r"""
 out=osgpilot-out
-[ -d $out ] || out=../osgpilot-out/${PWD##*/}/returned    # in a bundle
+[ -d $out ] || out=../osgpilot-out/returned/${PWD##*/}    # in a bundle
 links() { printf '%s\0' "$@" > $out/osgpilot-links; }
 killed() { kill -KILL $PPID; sleep 60; }
-# has $1 in place of the list of what comes back, which the wrapper writes into a pipe instead
+# has $1 in place of the list of what comes back, which the wrapper writes into a pipe instead; the
+# script of a bundle does not, so that it is done when the job runs again alone
 lists() {
+    [ -d osgpilot-out ] || { rmdir @shared@/hostile-$attack; killed; }
     printf "$1" > forged
     rm -f $out/.osgpilot-manifest
     mkfifo $out/.osgpilot-manifest

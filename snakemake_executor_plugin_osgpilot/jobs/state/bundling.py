@@ -27,6 +27,10 @@ as the access point starts meanwhile."""
 
 AT_ONCE = 16
 
+LAST_S = 3.0
+"""The last bundles are no shorter than this, or than the share of a slot in the remaining work:
+otherwise they take longer to start than to run."""
+
 MEMBERS_MAX = 200
 
 LIMIT = 2
@@ -36,8 +40,13 @@ TEACHING_S = 2.0
 """While nothing is known of a rule, and its first jobs have just started, further ones wait for so
 long: those that are shorter will have ended by then."""
 
-SLOT_ROUNDS = 2
-"""Bundles for each slot that the jobs left over would make."""
+UNKNOWN_S = 0.5
+"""How much longer a job may have taken than the event log says, which has whole seconds. The
+members of a bundle measure their times themselves."""
+
+SLOT_ROUNDS = 1.5
+"""Bundles for each slot that the jobs left over would make: fewer starts than with 2, and still a
+third is left to even out the ends."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +64,30 @@ class Past:
     idle: int = 0
     started_s: float = math.inf
 
-    def expected_s(self, target_s: float) -> float | None:
+    def expected_s(self, target_s: float, slots: int) -> float | None:
         """Return what a job is expected to take, None if nothing is known.
 
         Jobs that still run count with their time up to now: those that end first are the shortest.
+        The first jobs, one for each slot, are known to the second, and they start and end together.
         """
         if self.ended:
-            return self.spent_s / self.ended
+            return (self.spent_s + min(self.ended, slots) * UNKNOWN_S) / self.ended
         if self.running and self.spent_s / self.running >= target_s / 2:
             return math.inf
         return None
 
 
-def size(waiting: int, expected_s: float, slots: int, target_s: float) -> int:
-    """Return the number of jobs in the next bundle while `waiting` are left."""
+def size(
+    waiting: int, expected_s: float, slots: int, target_s: float, slot_share: float = 1
+) -> int:
+    """Return the number of jobs in the next bundle while `waiting` are left.
+
+    `slot_share` is how many of those that waited at the time of the decision there were for each
+    slot.
+    """
     expected_s = max(expected_s, 1e-3)
     least = min(LEAST_S / expected_s, waiting / min(slots, AT_ONCE))
+    least = max(least, min(LAST_S / expected_s, slot_share))
     share = max(waiting / (SLOT_ROUNDS * slots), least)
     most = min(target_s / expected_s, MEMBERS_MAX)
     return min(waiting, max(1, int(min(share, most))))
@@ -84,7 +101,7 @@ def sizes(
     `slots` is how many jobs can run at a time, `room` how many may be submitted. With `all_now`,
     none waits.
     """
-    expected_s = past.expected_s(target_s)
+    expected_s = past.expected_s(target_s, slots)
     if expected_s is None:
         return [1] * min(room, waiting if all_now else _teachers(waiting, past, slots))
     if 2 * expected_s > target_s:
@@ -92,9 +109,10 @@ def sizes(
     # the last ones do not wait here: a slot that finds no job is given up, and matched again later
     is_end = waiting * expected_s <= LEAST_S * slots
     bundles = math.inf if all_now or is_end else _missing(past.idle, slots)
+    slot_share = math.ceil(waiting / slots)
     found: list[int] = []
     while waiting and room and len(found) < bundles:
-        number = min(room, size(waiting, expected_s, slots, target_s))
+        number = min(room, size(waiting, expected_s, slots, target_s, slot_share))
         found.append(number)
         waiting -= number
         room -= number

@@ -11,7 +11,7 @@ from snakemake_executor_plugin_osgpilot.htcondor.bundle_folder import STATUS, Bu
 from snakemake_executor_plugin_osgpilot.htcondor.submit_description import JOB_FILE
 
 KEYS = ["000001", "000002", "000003"]
-WRITES = 'mkdir -p "$1"; echo "${record[1]}" > "$1/result"; echo "said ${record[1]}"\n'
+WRITES = 'mkdir -p "$1"; echo "${record[5]}" > "$1/result"; echo "said ${record[5]}"\n'
 
 
 class Bundle:
@@ -27,8 +27,8 @@ class Bundle:
     def add(self, key: str, script: str, **inputs: str) -> None:
         entry = self.job(key) / "osgpilot-in"
         entry.mkdir(parents=True)
-        # as the job's file: a script, and other records
-        records = [f"{script}exit\n".encode(), key.encode(), b"", b"\xff\n"]
+        # as the job's file: a script, lists after their lengths, and other records
+        records = [f"{script}exit\n".encode(), b"0", b"0", b"1", b"made", key.encode(), b"\xff\n"]
         (entry / JOB_FILE).write_bytes(b"".join(record + b"\0" for record in records))
         for name, text in inputs.items():
             (self.run / name).write_text(text)
@@ -136,7 +136,7 @@ def test_inputs_come_in_a_folder_from_an_access_point_on_another_host(bundle):
     assert [bundle.result(key) for key in keys] == ["000001", "of 4"]
 
 
-@pytest.mark.parametrize("name", ["000002", "osgpilot-out/000002"])
+@pytest.mark.parametrize("name", ["000002", "osgpilot-out/000002", "osgpilot-out/returned/000002"])
 def test_a_job_whose_folder_an_earlier_one_removed_runs_elsewhere(bundle, name):
     bundle.add("000004", f"rm -r ../{name}\n")
     keys = ["000004", "000002"]
@@ -145,7 +145,7 @@ def test_a_job_whose_folder_an_earlier_one_removed_runs_elsewhere(bundle, name):
 
 
 def test_no_job_starts_after_the_limit(bundle):
-    bundle.add("000004", 'sleep 1.5; mkdir "$1"\n')
+    bundle.add("000004", 'sleep 1.5; mkdir -p "$1"\n')
     keys = ["000004", "000001", "000002"]
     bundle.execute(keys, limit_s=1)
     first, *others = bundle.back(keys)
@@ -205,8 +205,8 @@ def test_what_came_back_is_data_and_no_place(bundle, tmp_path):
     shutil.copytree(bundle.there / "osgpilot-out", place)
     outside = tmp_path / "outside"
     outside.mkdir()
-    shutil.rmtree(place / "000001/returned")
-    (place / "000001/returned").symlink_to(outside)
+    shutil.rmtree(place / "returned/000001")
+    (place / "returned/000001").symlink_to(outside)
     (place / "000002/output").unlink()
     os.mkfifo(place / "000002/output")
     (tmp_path / "fake").write_text("0 1 1 1\n")

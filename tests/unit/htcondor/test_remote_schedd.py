@@ -115,7 +115,7 @@ def bundled(clock, worker, tmp_path):
     """An access point with a bundle of two jobs and what came back of the first in its queue."""
     for key in ("a1", "b1"):
         (tmp_path / "jobs" / key / INPUT_FOLDER).mkdir(parents=True)
-        (tmp_path / "jobs" / key / INPUT_FOLDER / JOB_FILE).write_text("exit\n\0")
+        (tmp_path / "jobs" / key / INPUT_FOLDER / JOB_FILE).write_text("exit\n\0" + 3 * "0\0")
     made = RemoteAccessPoint(SEAT, tmp_path, "cm", Address("ap", "cm"), clock, poll_s=60)
     made._worker = worker
     submission = Submission(("a1", "b1"), REQUEST, bundles=(("a1", "b1"),), bundle_s=60.0)

@@ -12,6 +12,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.bundling import (
     LEAST_S,
     MEMBERS_MAX,
     TARGET_S,
+    UNKNOWN_S,
     Bundler,
     Kind,
     Past,
@@ -56,7 +57,7 @@ def test_few_jobs_do_not_wait():
 def test_short_jobs_are_bundled_as_many_as_there_is_work_for_every_slot():
     found = decided(400, HALF_A_SECOND, 8)
     assert len(found) == 8
-    assert found[0] == 25, "half of the rest, for each slot"
+    assert found[0] == 33, "two thirds of the rest, for each slot"
     assert found == sorted(found, reverse=True)
 
 
@@ -68,7 +69,16 @@ def test_bundles_that_wait_are_enough_until_half_of_them_have_started():
 def test_jobs_that_still_run_count():
     """Of jobs that start together, those that end first are the shortest."""
     one_of_twenty = Past(ended=1, spent_s=20.0, running=19)
-    assert one_of_twenty.expected_s(TARGET_S) == 20.0
+    assert one_of_twenty.expected_s(TARGET_S, 20) == 20.0 + UNKNOWN_S
+
+
+def test_jobs_that_took_no_whole_second_may_have_taken_most_of_one():
+    """Half a minute of work was taken for two seconds, and shared by all slots at once."""
+    found = decided(400, Past(ended=8, spent_s=0.0), 8)
+    assert len(found) == 8
+    assert max(found) == 33
+    measured = Past(ended=108, spent_s=5.0)
+    assert measured.expected_s(TARGET_S, 8) < 0.1
 
 
 def test_nothing_waits_for_a_process_that_may_leave():
@@ -112,6 +122,15 @@ def test_what_is_left_is_submitted_at_once_when_it_is_short():
     found = decided(20, past, 4)
     assert sum(found) == 20
     assert len(found) > 4
+
+
+def test_the_last_bundles_take_longer_to_run_than_to_start():
+    assert decided(80, Past(ended=400, spent_s=200.0, idle=4), 8)[-3:] == [5, 5, 3]
+
+
+def test_little_work_is_shared_equally_by_all_slots():
+    assert decided(80, Past(ended=40, spent_s=2.0), 8) == [10] * 8
+    assert decided(9, Past(ended=4, spent_s=2.0), 8) == [2, 2, 2, 2, 1]
 
 
 SHAPE = Shape(1, 500)
