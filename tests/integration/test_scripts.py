@@ -38,7 +38,7 @@ rule python:
 
 rule without_an_image:
     output: "plain.txt"
-    script: "scripts/one.py"
+    script: pathlib.Path("scripts", "one.py")
 
 rule bash:
     output: "bash.txt"
