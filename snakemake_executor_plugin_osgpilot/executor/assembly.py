@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from ..journal.run_folder import RunFolder, core_s_seen, samples_seen
 from ..monitoring.progress import Progress
 from ..run.assembly import Output, start
 from ..staging.container_image import Images
+from ..staging.named_files import named_files
 from ..staging.preparer import Preparer
 from ..staging.resource_request import Requests
 from ..staging.s3_keys import KeyFiles
@@ -77,6 +79,7 @@ def make_preparer(
     folder = neutral(run.folder.path)
     shared = workflow.storage_settings.shared_fs_usage
     traffic = traffic_of(settings, shared, signs=run.access_point.signs)
+    named = named_files(workflow, run.workdir, traffic.shared_prefixes)
     of_storage = workflow.spawned_job_args_factory.get_storage_provider_envvars()
     images = Images(
         run.workdir,
@@ -91,7 +94,7 @@ def make_preparer(
         run.folder.path,
         run.workdir,
         environment_of(workflow),
-        traffic,
+        replace(traffic, named=named),
         images,
         Requests(run.scaling.policy, logger.info, logger.warning),
         KeyFiles(RunFolder(folder).keys),

@@ -7,7 +7,8 @@ storage            fetch and store files by a storage plugin (storage_entry: the
 run_body           call the body of a `run:` (body_pickler, module_sources; run_entry: there)
 steps              run members of a group, and benchmarked commands (steps.sh: there; benchmarks)
 places             where files lie in a job's folder (path_rewriting: their names in scripts;
-                   outside_folders: which folders outside of the working folder count)
+                   outside_folders: which folders outside of the working folder count;
+                   named_files: which files there travel because the user names them)
 early_values       values of rules that depend on files which do not exist yet
 group_stages       split groups where such a file is made by the group itself
 software           conda environments of rules, made by Snakemake's own code

@@ -305,16 +305,17 @@ def _elsewhere_by_value(workflow: Any) -> Iterator[None]:
     """Pickle by value what modules define that are neither installed nor travel as sources."""
     known = (*installed_folders(), *own_folders(workflow))
     imported = sys.modules
-    registered = []
+    registered = {}
     for module in _modules_elsewhere(known, len(imported)):
-        # a module may have another name than it is known by
-        with suppress(ValueError):
-            cloudpickle.register_pickle_by_value(module)
-            registered.append(module)
+        # a module may be known by another name than its own, and by several
+        if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
+            with suppress(ValueError):
+                cloudpickle.register_pickle_by_value(module)
+                registered[module.__name__] = module
     try:
         yield
     finally:
-        for module in registered:
+        for module in registered.values():
             cloudpickle.unregister_pickle_by_value(module)
 
 

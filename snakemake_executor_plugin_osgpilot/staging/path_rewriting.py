@@ -72,8 +72,8 @@ class PathRewriter:
 
     `folders` are the folders whose paths are marked: the working folder, those of Snakefiles, and
     those with files of the job; `files` are marked one by one. `sources` are the folders from which
-    a file travels, unless it is hidden, if a script names it; `shared` those that the pilots' nodes
-    see; `known` the files that the job declares.
+    a file travels, unless it is hidden, if a script names it, and files that do; `shared` are the
+    folders that the pilots' nodes see; `known` the files that the job declares.
     """
 
     workdir: Path
@@ -189,12 +189,13 @@ def rewriter_of(job: AnyJob, traffic: TransferPolicy, disk: Disk | None = None) 
     sources = source_folders(workflow)
     # a wildcard may come from what an earlier job returned
     is_led = any(climbs(value) for part in parts for value in part.wildcards_dict.values())
+    alone = {path for path in away if is_of_system(os.path.dirname(path))}  # noqa: PTH120
     return PathRewriter(
         workdir,
         copies,
         _marked_folders(str(workdir), sources, around, traffic.shared_prefixes),
-        tuple(sorted(path for path in away if is_of_system(os.path.dirname(path)))),  # noqa: PTH120
-        () if is_led else (str(workdir), *sources),
+        tuple(sorted(alone if is_led else {*alone, *traffic.named})),
+        () if is_led else (str(workdir), *sources, *traffic.named),
         traffic.shared_prefixes,
         frozenset(known),
         disk or Disk(),

@@ -204,6 +204,9 @@ class _Source:
     def of(cls, job: SingleJob) -> _Source:
         rule, known = job.rule, _NOTEBOOKS if job.rule.notebook else _LANGUAGES
         where, basedir = rule.script or rule.notebook, rule.basedir
+        if isinstance(where, Path):
+            # as Snakemake does when it runs a script
+            where = str(where)
         if rule.wrapper:
             where, basedir = _wrapper(rule), ""
         path, text, name, is_local, cached = languages.get_source(

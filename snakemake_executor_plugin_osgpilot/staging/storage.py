@@ -10,7 +10,7 @@ import json
 import pickle
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import astuple
+from dataclasses import MISSING, astuple, fields, is_dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -115,8 +115,24 @@ def _described(provider: Any) -> dict[str, Any]:
         "plugin": storage_plugin_of(provider),
         "local_prefix": str(provider.local_prefix),
         "settings": provider.settings,
+        "own": _defaults_of_this_machine(provider.settings),
         "wait_for_free_local_storage": provider.wait_for_free_local_storage,
     }
+
+
+def _defaults_of_this_machine(settings: Any) -> list[str]:
+    """Return the names of the settings that have the default which a function made, as a folder for
+    caches below the home folder: there, the function makes another.
+    """
+    if not is_dataclass(settings):
+        return []
+    return [
+        each.name
+        for each in fields(settings)
+        if each.init
+        and each.default_factory is not MISSING
+        and getattr(settings, each.name) == each.default_factory()
+    ]
 
 
 @cache

@@ -17,6 +17,7 @@ import os
 import pickle
 import sys
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ def objects(providers: list[dict[str, Any]], files: list[File]) -> Iterator[Any]
             given = dict(providers[number])
             plugin = StoragePluginRegistry().get_plugin(given.pop("plugin"))
             given["local_prefix"] = Path(given["local_prefix"])
+            if own := given.pop("own"):
+                known: list[Any] = [x for x in fields(given["settings"]) if x.name in own]
+                default = {each.name: each.default_factory() for each in known}
+                given["settings"] = replace(given["settings"], **default)
             made[number] = plugin.storage_provider(logger=logger, **given)
         provider = made[number]
         kind = provider.get_storage_object_cls()

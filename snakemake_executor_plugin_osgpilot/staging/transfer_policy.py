@@ -39,7 +39,8 @@ class TransferPolicy:
     `shared_prefixes` are folders that execution points see at the same path, `url_schemes` those by
     which HTCondor may fetch inputs. `fetched_here` and `stored_here` are true if the main Snakemake
     transfers inputs from storage and outputs to it; then they are files like any other. `signs` is
-    true if the access point can sign URLs of S3 with keys of this machine.
+    true if the access point can sign URLs of S3 with keys of this machine. `named` are the files
+    outside of the working folder that travel if a command or script names them (`named_files`).
     """
 
     shared_prefixes: tuple[str, ...] = ()
@@ -47,6 +48,7 @@ class TransferPolicy:
     fetched_here: bool = True
     stored_here: bool = True
     signs: bool = False
+    named: tuple[str, ...] = ()
 
     def into(self, file: str) -> TransferMethod:
         """Return how an input gets to the job."""

@@ -193,7 +193,7 @@ def _named_by(workflow: Workflow) -> Iterable[str]:
     for rule in workflow.rules:
         script = rule.script or rule.notebook
         if script and isinstance(rule.basedir, LocalSourceFile):
-            folder = Path(os.path.relpath(rule.basedir.join(script))).parent
+            folder = Path(os.path.relpath(rule.basedir.join(str(script)))).parent
             yield from (str(path) for path in folder.rglob("*") if path.is_file())
     yield from _configfiles(workflow)
 

@@ -387,7 +387,7 @@ rule all:
     default_target: True
     input:
         "out/named", "ordered", "m.fa", "here", "joined", "unpacked", "chosen", "aged", "kept",
-        "handed", "report.html", "before"
+        "handed", "mine", "report.html", "before"
 
 rule worse:
     output: "ordered"
@@ -455,6 +455,11 @@ rule handed:
     output: "handed"
     handover: True
     shell: "echo handed > {output}"
+
+rule mine:
+    output: "mine"
+    localrule: True
+    shell: "echo mine > {output}"
 
 rule page:
     output: report("report.html", caption="caption.rst", category="c")

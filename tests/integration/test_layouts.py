@@ -82,7 +82,7 @@ rule all:
         "results/aligned.txt", f"{HERE}/results/absolute.txt", "results/helped.txt",
         config["archive"] + "/final.txt", "../shared out/summary.txt", "results/summed.txt",
         "results/own.txt", "results/module/there.txt", "results/folder/listed.txt",
-        "results/source.txt",
+        "results/source.txt", "results/named.txt",
 
 rule align:
     input: ref="../reference/genome.fa", index=config["genome"] + ".idx", reads="reads/a.txt"
@@ -105,6 +105,11 @@ rule helped:
     shell:
         "bash {workflow.basedir:q}/scripts/helper.sh {input} > {output}; "
         "bash {config[helper]:q} {input} >> {output}"
+
+rule named:
+    output: "results/named.txt"
+    params: tool=os.path.join(os.path.dirname(workflow.basedir), "tools", "count.sh")
+    shell: "bash {params.tool:q} {config[adapters]:q} > {output}"
 
 rule archive:
     input: "results/aligned.txt"
@@ -179,12 +184,16 @@ def pipeline(top: Path) -> tuple[Path, Path]:
         flow / "scripts" / "join.sh": 'cat "${snakemake_input[@]}" > "${snakemake_output[0]}"\n',
         flow / "resources" / "note.txt": "note\n",
         top / "pipeline v1" / "config" / "note.txt": "note of the configuration\n",
+        top / "pipeline v1" / "tools" / "count.sh": '. "$(dirname "$0")/lines.sh"; lines "$1"\n',
+        top / "pipeline v1" / "tools" / "lines.sh": 'lines() { wc -l < "$1"; cat "$1"; }\n',
+        data / "adapters.fa": ">adapter\nACGT\n",
         top / "reference" / "genome.fa": ">chr1\nACGT\n",
         data / "genomes" / "hg38.idx": "index\n" * 20_000,
         analysis / "reads" / "a.txt": "reads\n",
         analysis / "tools" / "local.sh": 'sed s/^/local:/ "$1"\n',
         analysis / "config" / "config.yaml": (
             f"genome: {data}/genomes/hg38\narchive: {top}/archive\nhelper: tools/local.sh\n"
+            f"adapters: {data}/adapters.fa\n"
         ),
     }
     for path, text in files.items():
@@ -216,7 +225,7 @@ def test_a_pipeline_elsewhere_runs_as_it_does_locally(analyses, tmp_path):
         [sys.executable, "-m", "snakemake", "--cores", "2", *where], cwd=tmp_path, check=True
     )
     expected = made(tmp_path)
-    assert len(expected) == 16
+    assert len(expected) == 17
     for name in expected:
         (tmp_path / name).unlink()
     shutil.rmtree(tmp_path / "shared out")

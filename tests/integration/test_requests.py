@@ -146,7 +146,7 @@ rule many:
 rule later:
     input: expand("many/{n}", n=range(6))
     output: "later/{n}"
-    container: "images/job.sif"
+    singularity: "images/job.sif"
     shell: "command -v bowtie2 > {output}; sleep 2"
 
 rule last:

@@ -159,16 +159,21 @@ FILES = {
     "workflow/Snakefile": SNAKEFILE,
     "workflow/rules/more.smk": """
 rule included:
+    input: note=workflow.source_path("../lib/data.txt")
     output: "included"
-    run: Path(output[0]).write_text(TOP + Path("config/config.yaml").read_text())
+    params: same=workflow.source_path("../lib/data.txt")
+    run:
+        files = ("config/config.yaml", input.note, params.same)
+        Path(output[0]).write_text(TOP + "".join(Path(file).read_text() for file in files))
 """,
     "workflow/modules/other.smk": """
 TOP = "another top"
 rule other:
+    input: workflow.source_path("../lib/data.txt")
     output: "other"
     run:
-        with open(output[0], "w") as out:
-            print(TOP, config["name"], file=out)
+        with open(input[0]) as given, open(output[0], "w") as out:
+            print(TOP, config["name"], given.read(), file=out)
 """,
     "workflow/lib/helper.py": """
 from pathlib import Path

@@ -38,7 +38,7 @@ rule python:
 
 rule without_an_image:
     output: "plain.txt"
-    script: "scripts/one.py"
+    script: pathlib.Path("scripts", "one.py")
 
 rule bash:
     output: "bash.txt"
@@ -94,7 +94,7 @@ rule prefixed:
     output: "prefixed.txt"
     params: word="prefixed"
     resources: container_image=IMAGE
-    wrapper: "bio/greet"
+    wrapper: "v1.2.3/bio/greet"
 
 rule fetched:
     output: "fetched.txt"
@@ -184,7 +184,7 @@ def prepare(folder: Path, outside: Path, web: str) -> None:
         (folder / name).write_text(text)
     given = f"IMAGE, OUTSIDE, WEB = {IMAGE!r}, {str(outside)!r}, {web!r}\nimport os\n"
     (folder / "workflow/Snakefile").write_text(given + SNAKEFILE)
-    for place in (folder / "wrappers/greet", outside / "greet", outside / "bio/greet"):
+    for place in (folder / "wrappers/greet", outside / "greet", outside / "v1.2.3/bio/greet"):
         place.mkdir(parents=True, exist_ok=True)
         (place / "wrapper.py").write_text(WRAPPER)
         (place / "environment.yaml").write_text("dependencies: [tools]\n")

@@ -9,14 +9,18 @@ import subprocess
 import sys
 import zlib
 from base64 import b64decode, b64encode
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
 
+import cloudpickle
 import pytest
 
 from snakemake_executor_plugin_osgpilot.staging import run_entry
+from snakemake_executor_plugin_osgpilot.staging.body_pickler import pickled
 from snakemake_executor_plugin_osgpilot.staging.module_sources import module_files, own_folders
+from snakemake_executor_plugin_osgpilot.staging.path_rewriting import PathRewriter
 from snakemake_executor_plugin_osgpilot.staging.payload import HERE, ROOT_MARK
 from snakemake_executor_plugin_osgpilot.staging.run_body import FILE
 
@@ -254,6 +258,23 @@ def test_modules_beside_a_workflow_elsewhere_travel(tmp_path, monkeypatch):
     ]
 
 
+def test_a_module_from_elsewhere_may_have_several_names(tmp_path, monkeypatch):
+    """And modules that the user had cloudpickle pickle by value stay registered."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("several", "chosen"):
+        (tmp_path / f"{name}.py").write_text("def value():\n    return 7\n")
+    several, chosen = import_module("several"), import_module("chosen")
+    for name, module in (("several", several), ("other_name", several), ("chosen", chosen)):
+        monkeypatch.setitem(sys.modules, name, module)
+    cloudpickle.register_pickle_by_value(chosen)
+    workflow = SimpleNamespace(included=(), vanilla_globals={})
+    rule = SimpleNamespace(name="r", workflow=workflow)
+    text, _ = pickled(several.value, rule, PathRewriter(tmp_path, "/no/cache"))
+    assert b"_make_function" in zlib.decompress(b64decode(text))
+    assert cloudpickle.list_registry_pickle_by_value() == {"chosen"}
+    cloudpickle.unregister_pickle_by_value(chosen)
+
+
 def test_an_exception_has_the_line_of_the_snakefile(texts, here, tmp_path):
     done = call(texts, "fails", here, tmp_path)
     assert done.returncode == 1
@@ -301,8 +322,6 @@ def test_another_python_is_refused_in_one_line(texts, tmp_path):
 
 
 def test_cloudpickle_is_made_from_its_source_where_it_is_missing(monkeypatch):
-    import cloudpickle
-
     source = Path(cloudpickle.__file__).with_name("cloudpickle.py").read_bytes()
     names = ("cloudpickle", "cloudpickle.cloudpickle")
     for name in names:

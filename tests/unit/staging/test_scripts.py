@@ -109,6 +109,13 @@ def cache(tmp_path, monkeypatch):
     return SourceCache(tmp_path / "cache", tmp_path / "runtime")
 
 
+def test_a_script_and_a_notebook_may_be_given_as_paths(cache):
+    assert lines(job(Path("a.py"), cache)) == lines(job("a.py", cache))
+    name = "a.py.ipynb"
+    given = lines(job(None, cache, notebook=Path(name)), "image.sif")
+    assert given == lines(job(None, cache, notebook=name), "image.sif")
+
+
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
     """Interpreters that keep their script and its arguments in the folder that is returned."""

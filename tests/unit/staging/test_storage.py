@@ -3,8 +3,10 @@
 import base64
 import json
 import logging
+import os
 import pickle
 import subprocess
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -100,7 +102,7 @@ def entry(tmp_path, monkeypatch):
     content = {
         "rule": "r",
         "providers": base64.b64encode(
-            pickle.dumps([{"plugin": "x", "local_prefix": "store"}])
+            pickle.dumps([{"plugin": "x", "local_prefix": "store", "own": []}])
         ).decode(),
         "fetched": [(0, "in", "store/in")],
         "updated": [],
@@ -167,3 +169,29 @@ def test_a_missing_output_is_named_and_nothing_is_stored(entry, capsys):
     assert entry[1:] == []
     said = "osgpilot: rule r: the command succeeded but did not make store/deep/out\n"
     assert capsys.readouterr().err == said
+
+
+@dataclass
+class Settings:
+    """As of a plugin that keeps what it fetched below the home folder."""
+
+    cache: str = field(default_factory=lambda: os.environ["CACHE"])
+    tries: int = 3
+
+
+@pytest.mark.parametrize(("chosen", "there"), [(None, "/there"), ("/chosen", "/chosen")])
+def test_a_default_folder_is_that_of_the_machine_on_which_the_plugin_runs(
+    provider, tmp_path, monkeypatch, chosen, there
+):
+    monkeypatch.setenv("CACHE", "/here")
+    provider.settings = Settings(chosen or "/here", tries=5)
+    text = script(job(provider, input=[InStorage("http://h/a", path="store/a")]))
+    described = pickle.loads(base64.b64decode(content_of(text, tmp_path)["providers"]))
+    monkeypatch.setenv("CACHE", "/there")
+    kept = []
+    plugin = SimpleNamespace(
+        storage_provider=lambda *, settings, **_: kept.append(settings) or provider
+    )
+    monkeypatch.setattr(storage_entry.StoragePluginRegistry, "get_plugin", lambda *_: plugin)
+    next(storage_entry.objects(described, [(0, "http://h/a", "store/a")]))
+    assert kept == [Settings(there, tries=5)]
