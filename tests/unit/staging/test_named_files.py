@@ -56,6 +56,14 @@ def test_what_is_large_hidden_installed_or_sent_anyway_is_not_found(tree, name):
     assert found(tree, params=[f"{tree}/shared/list.txt", "/etc/passwd", "/cvmfs/x\0"]) == set()
 
 
+@pytest.mark.parametrize(("mode", "travels"), [(0o600, False), (0o640, True), (0o700, True)])
+def test_keys_that_only_their_owner_may_read_are_not_found(tree, mode, travels):
+    """An executable is a script, also where the umask keeps everything private."""
+    path = tree / "data" / "adapters.fa"
+    path.chmod(mode)
+    assert bool(found(tree, config={"a": str(path)}, command=f"cat {path}")) is travels
+
+
 def test_not_more_files_are_found_than_commands_can_be_searched_for(tree, monkeypatch):
     monkeypatch.setattr(module, "NAMED_MAX", 1)
     given = [f"{tree}/data/adapters.fa", f"{tree}/flow/tools/count.sh"]
