@@ -29,8 +29,8 @@ LOOKS_MAX = 2_000
 NAMED_MAX = 200
 """Maximum number of files that are found: each is looked for in every command."""
 
-_EVERYWHERE = ("/cvmfs",)
-"""Folders that the nodes have, too."""
+_INSTALLED = ("/cvmfs", "/opt")
+"""Folders that the nodes have, too, or in which images have software of their own."""
 
 _END = r"\s'\"`;|&<>()$\\:,=*?{}\[\]"
 _ABSOLUTE = re.compile(rf"(?<![\w./~@-])/[^{_END}]+")
@@ -39,7 +39,7 @@ _FIELD = re.compile(r"\{(workflow\.basedir|\w+)(?:![rs]|:q)?\}")
 
 def named_files(workflow: Workflow, workdir: Path, shared: Iterable[str]) -> tuple[str, ...]:
     """Return the files; none is below a folder of `shared`, which the nodes see."""
-    apart = (*shared, *_EVERYWHERE)
+    apart = (*shared, *_INSTALLED)
     names = dict.fromkeys(name for text in _texts(workflow) for name in _names(text))
     near = (name for name in names if _may_travel(name, str(workdir), apart))
     return tuple(islice(filter(_is_small_and_public, islice(near, LOOKS_MAX)), NAMED_MAX))

@@ -56,6 +56,13 @@ def test_what_is_large_hidden_installed_or_sent_anyway_is_not_found(tree, name):
     assert found(tree, params=[f"{tree}/shared/list.txt", "/etc/passwd", "/cvmfs/x\0"]) == set()
 
 
+def test_software_that_an_image_may_have_of_its_own_is_not_found(tree, monkeypatch):
+    """The job would run the file from here in place of that in its image."""
+    monkeypatch.setattr(module, "_is_small_and_public", lambda path: True)
+    assert found(tree, params=["/opt/caller/run.R"]) == set()
+    assert found(tree, params=["/data/caller/run.R"]) != set()
+
+
 @pytest.mark.parametrize(("mode", "travels"), [(0o600, False), (0o640, True), (0o700, True)])
 def test_keys_that_only_their_owner_may_read_are_not_found(tree, mode, travels):
     """An executable is a script, also where the umask keeps everything private."""
