@@ -286,13 +286,14 @@ def shared() -> Iterator[Path]:
 @pytest.fixture
 def full_cluster() -> Iterator[Callable[[], None]]:
     """Leave no room in Slurm, so that pilots and probes wait until this is called."""
-    argv = ("sbatch", "--parsable", "--nodes=4", "--exclusive", "--output=/dev/null")
-    hog = tool(*argv, "--wrap=sleep 3600").strip()
-    until(lambda: "RUNNING" in tool("squeue", "-h", "-j", hog, "-o", "%T"), "a full cluster")
+    argv = ("sbatch", "--parsable", "--exclusive", "--output=/dev/null", "--wrap=sleep 3600")
+    hogs = [tool(*argv).strip() for _ in range(4)]
+    states = ("squeue", "--noheader", f"--jobs={','.join(hogs)}", "--format=%T")
+    until(lambda: tool(*states).split() == ["RUNNING"] * 4, "a full cluster")
 
     def free() -> None:
-        subprocess.run(["scancel", hog], check=False, capture_output=True)
-        until(lambda: all(row.split()[0] != hog for row in pilots_in_slurm()), "room in Slurm")
+        subprocess.run(["scancel", *hogs], check=False, capture_output=True)
+        until(lambda: not any(row.split()[0] in hogs for row in pilots_in_slurm()), "room in Slurm")
 
     yield free
     free()
