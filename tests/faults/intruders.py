@@ -13,10 +13,15 @@ out=osgpilot-out
 [ -d $out ] || out=../osgpilot-out/returned/${PWD##*/}    # in a bundle
 links() { printf '%s\0' "$@" > $out/osgpilot-links; }
 killed() { kill -KILL $PPID; sleep 60; }
-# has $1 in place of the list of what comes back, which the wrapper writes into a pipe instead; the
-# script of a bundle does not, so that it is done when the job runs again alone
+# has $1 in place of the list of what comes back, which the wrapper writes into a pipe instead; in a
+# bundle another script writes it, so there the bundle is killed, and the job runs again alone
 lists() {
-    [ -d osgpilot-out ] || { rmdir @shared@/hostile-$attack; killed; }
+    [ -d osgpilot-out ] || {
+        rmdir @shared@/hostile-$attack
+        read -r _ _ _ bundle _ < /proc/$PPID/stat
+        kill -KILL $bundle
+        sleep 60
+    }
     printf "$1" > forged
     rm -f $out/.osgpilot-manifest
     mkfifo $out/.osgpilot-manifest
