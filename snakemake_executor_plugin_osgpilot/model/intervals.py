@@ -6,7 +6,7 @@ LOOK_EVERY_S = 20.0
 LOOK_SOONEST_S = 3.0
 """Slurm is polled every LOOK_EVERY_S; sooner on demand, but not within LOOK_SOONEST_S. With
 `Policy.launches_max` of 10, that is at most about three sbatch per second: slurmctld is a shared
-service, and Snakemake's own Slurm plugin submits as many as it can."""
+service. Snakemake's default for jobs is 100 (`--max-jobs-per-timespan`, 9.27)."""
 
 ASK_POOL_EVERY_S = 60.0
 """The collector is shared by all users; HTCondor recommends at most one query per minute

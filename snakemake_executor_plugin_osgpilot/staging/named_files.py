@@ -97,11 +97,14 @@ def _may_travel(path: str, workdir: str, apart: tuple[str, ...]) -> bool:
 
 def _is_small_and_public(path: str) -> bool:
     """Return False for files of data, and for those that only their owner may read and nobody may
-    run: keys and passwords leave this machine only if a rule declares them.
+    run: keys and passwords leave this machine only if a rule declares them, and no link leads to
+    hidden files.
     """
     try:
         found = Path(path).stat()
     except OSError:
+        return False
+    if "/." in os.path.realpath(path):
         return False
     is_public = found.st_mode & (stat.S_IRGRP | stat.S_IROTH | stat.S_IXUSR)
     return stat.S_ISREG(found.st_mode) and found.st_size <= SMALL_BYTES and bool(is_public)

@@ -5,6 +5,7 @@ assessment                       demand, supply and the gap
 supply, placement, bin_packing   capacity of the live pilots, and the jobs it is for
 scale_up, scale_down             pilots to start and to end
 target_size, limits              cores worth having, cores allowed
+residuals                        how long pilots are still busy at the end
 feasibility                      jobs that no pilot can run
 estimates, critical_path, eta    runtimes, queue waits, time remaining
 bounds                           bounds of a workflow's time and core-hours

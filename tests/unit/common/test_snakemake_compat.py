@@ -9,18 +9,9 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
-from snakemake.api import SnakemakeApi
+from dags import workflow_of
 from snakemake.deployment.conda import Conda
 from snakemake.scheduling.job_scheduler import JobScheduler
-from snakemake.settings.types import (
-    DAGSettings,
-    ExecutionSettings,
-    GroupSettings,
-    OutputSettings,
-    Quietness,
-    ResourceSettings,
-)
-from snakemake.workflow import Workflow
 
 import snakemake_executor_plugin_osgpilot
 from snakemake_executor_plugin_osgpilot.common import snakemake_compat
@@ -197,19 +188,8 @@ rule one:
 def dag(tmp_path, monkeypatch):
     """Return Snakemake's own DAG of a workflow with groups."""
     monkeypatch.chdir(tmp_path)
-    Path("Snakefile").write_text(GROUPED, "utf-8")
-    output = OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)
-    with SnakemakeApi(output) as api:
-        made = api.workflow(ResourceSettings(nodes=1), snakefile=Path("Snakefile"))
-        made.dag(DAGSettings(targets={"all"})).printrulegraph()
-        dag, workflow = made._workflow.dag, made._workflow
-        # as for an executor of remote jobs
-        workflow.group_settings = GroupSettings(group_components={"g": 2})
-        workflow.execution_settings = ExecutionSettings()
-        monkeypatch.setattr(Workflow, "non_local_exec_or_dryrun", True)
-        dag._ready_jobs.clear()
-        workflow.async_run(dag.postprocess())
-        yield dag
+    with workflow_of(GROUPED, group_components={"g": 2}) as workflow:
+        yield workflow.dag
 
 
 def made_again(dag):

@@ -71,6 +71,13 @@ def test_keys_that_only_their_owner_may_read_are_not_found(tree, mode, travels):
     assert bool(found(tree, config={"a": str(path)}, command=f"cat {path}")) is travels
 
 
+def test_a_link_leads_to_no_hidden_file(tree):
+    for name, target in (("plain", "adapters.fa"), ("hides", ".env")):
+        (tree / "data" / name).symlink_to(target)
+    named = {"plain": f"{tree}/data/plain", "hides": f"{tree}/data/hides"}
+    assert found(tree, config=named) == {"data/plain"}
+
+
 def test_not_more_files_are_found_than_commands_can_be_searched_for(tree, monkeypatch):
     monkeypatch.setattr(module, "NAMED_MAX", 1)
     given = [f"{tree}/data/adapters.fa", f"{tree}/flow/tools/count.sh"]

@@ -366,6 +366,17 @@ def test_jobs_that_follow_the_waiting_ones_count_if_those_are_through_in_time():
         assert more == counted
 
 
+def test_fewer_cores_are_worth_having_on_pilots_that_wait_for_the_last_of_several_jobs():
+    """A pilot of four cores is charged until the longest of its four jobs has ended."""
+    known = Estimates(runtimes_s={SMALL: (60.0,) * 45 + (3600.0,) * 5})
+    wanted = []
+    for cores in (1, 4):
+        offer = PilotType(f"{cores}c", Shape(cores, 950 * cores), (36000,))
+        policy = replace(POLICY, offers=(offer,), cost_weight=0.5)
+        wanted.append(decide({SMALL: 500}, policy=policy, known=known).forecast.wanted_cores)
+    assert 0 < wanted[1] < 0.9 * wanted[0]
+
+
 def test_a_late_burst_of_jobs_starts_fewer_pilots_than_the_first():
     """Its time is a small part of that of the run."""
     policy = replace(POLICY, cost_weight=0.5)
