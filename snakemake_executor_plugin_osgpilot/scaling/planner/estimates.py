@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from statistics import median
 from typing import TypeVar
 
@@ -82,11 +82,20 @@ class Estimates:
 
     def wait_s(self, offer: str) -> float:
         """Return the expected queue wait of a new pilot of type `offer`."""
-        hint_s = self.wait_hints_s.get(offer, WAIT_PRIOR_S)
-        prior_s = max(0.0, (hint_s + HINT_GRAIN_S) * self._hints_are_short_by - HINT_GRAIN_S)
-        return _shrunk(self.waits_s.get(offer, ()), prior_s, WAIT_PRIOR_WEIGHT)
+        wait_s = self._expected_waits_s.get(offer)
+        if wait_s is None:
+            hint_s = self.wait_hints_s.get(offer, WAIT_PRIOR_S)
+            prior_s = max(0.0, (hint_s + HINT_GRAIN_S) * self._hints_are_short_by - HINT_GRAIN_S)
+            wait_s = _shrunk(self.waits_s.get(offer, ()), prior_s, WAIT_PRIOR_WEIGHT)
+            self._expected_waits_s[offer] = wait_s
+        return wait_s
 
-    @property
+    @cached_property
+    def _expected_waits_s(self) -> dict[str, float]:
+        """The results of `wait_s` so far: it is asked for each pilot."""
+        return {}
+
+    @cached_property
     def _hints_are_short_by(self) -> float:
         """The ratio of observed waits to Slurm's expectations, where both are known."""
         known = [
@@ -102,9 +111,10 @@ class Estimates:
         Waits are heavy-tailed: a pilot that has waited longer than expected is assumed to be half
         way through.
         """
-        return max(self.wait_s(offer) - waited_s, waited_s if waited_s > self.wait_s(offer) else 0)
+        expected_s = self.wait_s(offer)
+        return waited_s if waited_s > expected_s else expected_s - waited_s
 
-    @property
+    @cached_property
     def boot_s(self) -> float:
         """Return the expected time from the start of the allocation to the first slot."""
         return _shrunk(self.boots_s, BOOT_PRIOR_S, BOOT_PRIOR_WEIGHT)

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 
 from ...common.counting import count_of
 from ...common.durations import duration
@@ -173,13 +174,15 @@ def _chooser(assessment: Assessment, floor: int) -> Callable[[JobClass], PilotTy
     wait_s, policy = assessment.estimates.wait_s, assessment.policy
     gates = assessment.snapshot.gates
     by_size = sorted(policy.offers, key=_size)
+    startable = {
+        o.name for o in by_size if _open(o, gates) and has_room(assessment.taken, policy, o)
+    }
     sites = SiteChoice(assessment.snapshot, assessment.estimates, policy, assessment.forecast)
 
+    @cache
     def choose(job_class: JobClass) -> PilotType | None:
         candidates = [o for o in by_size if fits(job_class, o, policy)]
-        candidates = [
-            o for o in candidates if _open(o, gates) and has_room(assessment.taken, policy, o)
-        ] or candidates
+        candidates = [o for o in candidates if o.name in startable] or candidates
         candidates = sites.best(candidates)
         candidates = [o for o in candidates if o.shape.cores >= floor] or candidates[-1:]
         shortest_s = min((wait_s(o.name) for o in candidates), default=0.0)
