@@ -21,16 +21,30 @@ rule each:
         sleep 1; seq 20000 > {output}
         '''
 """
+WITH_IMAGE = (
+    SNAKEFILE.replace("rule all:\n    input:", "rule all:\n    input: 'imaged',")
+    + """
+rule imaged:
+    input: "out/0"  # there when jobs run on all pilots
+    output: "imaged"
+    retries: 0
+    resources: container_image="SHARED/tool.sif"
+    priority: 1
+    shell: "cat /etc/job-image > {output}"
+"""
+)
 FULL = "cat /dev/zero > /scratch/filler 2> /dev/null; df --output=avail /scratch"
 PILOTS = 2
 """Jobs wait for both: on a busy machine, one could do all before the other is there."""
 
 
-def start(pool: Pool, *options: str, **site: object) -> "subprocess.Popen[str]":
+def start(
+    pool: Pool, *options: str, snakefile: str = SNAKEFILE, **site: object
+) -> "subprocess.Popen[str]":
     shared = pool.say("mktemp", "-d", "-p", "/home/alice")
     folder = pool.say("mktemp", "-d", "-p", str(pool.work))
     for name, text in (
-        ("Snakefile", SNAKEFILE.replace("SHARED", shared)),
+        ("Snakefile", snakefile.replace("SHARED", shared)),
         ("site.yaml", yaml.safe_dump({**SITE, **site})),
     ):
         pool.run("tee", name, folder=folder, stdin=text)
@@ -121,3 +135,22 @@ def test_a_node_on_which_all_jobs_fail_costs_each_job_one_retry_at_most(pool: Po
     # each bundle that starts there meanwhile has two failures, and ends with the second
     assert 0 < failures(said) < 40, said
     assert "jobs failed there at once" in said
+
+
+def test_a_job_whose_image_does_not_start_is_tried_on_other_nodes(pool: Pool):
+    process = start(pool, "--osgpilot-cost-weight", "0", snakefile=WITH_IMAGE)
+    image = f"{process.shared}/tool.sif"
+    pool.run("tee", image, stdin="damaged")
+    pool.say("chmod", "a+x", image)
+    open_to_all(pool, process)
+    until(lambda: len(starts_without_image(pool, process.folder)) >= PILOTS, 240, "attempts")
+    pool.say("cp", "/opt/sif/job.sif", image)
+    assert "Error in rule" not in end(pool, process)
+    tried = starts_without_image(pool, process.folder)
+    assert len(set(tried[:PILOTS])) == PILOTS, tried
+
+
+def starts_without_image(pool: Pool, folder: str) -> list[str]:
+    """Return the nodes on which an image did not start, in order of time."""
+    script = """sed -n '/image did not start/s/.* on \\([a-z0-9]*\\): .*/\\1/p' said"""
+    return pool.say("bash", "-c", script, folder=str(pool.work)).split()

@@ -555,8 +555,11 @@ class JobTracker:
     def resubmit_stuck(self, job: Job) -> None:
         """Resubmit a job that is never matched, with an image of its own."""
         alone = replace(job.request, common=False)
-        # no attempt failed
-        self._table.put(replace(job.prepared(), request=alone))
+        self._resubmit(replace(job, request=alone))
+
+    def _resubmit(self, job: Job) -> None:
+        """Take a job out of the queue and submit it again; that is no failed attempt by itself."""
+        self._table.put(job.prepared())
         self._withdrawals.add(job.job_id, job.key)
         self._break_up(job.job_id)
 
@@ -616,12 +619,17 @@ class JobTracker:
 
     def _interrupted(self, job: Job) -> None:
         last = job.failed_attempts[-1]
-        if last.code == IMAGE_NOT_STARTED:
+        no_image = last.code == IMAGE_NOT_STARTED
+        if no_image:
+            self._table.failed_there(job)
             self.notify(job, f"its container image did not start {last.place}: {last.text}")
         else:
             self.notify(job, f"was interrupted {last.place}; HTCondor runs it again")
         if failure := hold_policy.exhausted(job):
             self.fail(job, failure.why)
+        elif no_image and self.kept_off(job.key):
+            # HTCondor would start it again on the same node
+            self._resubmit(job)
 
     def _note_id(self, job_id: str, key: str) -> None:
         self._key_by_id[job_id] = key

@@ -10,7 +10,7 @@ from snakemake_executor_plugin_osgpilot.htcondor.submit_description import descr
 from snakemake_executor_plugin_osgpilot.jobs.access_point import Submission
 from snakemake_executor_plugin_osgpilot.jobs.manager import JobManager
 from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import Place, kept_off
-from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKind
+from snakemake_executor_plugin_osgpilot.jobs.state.events import IMAGE_NOT_STARTED, Event, EventKind
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import FULL_DISKS_MAX
 from snakemake_executor_plugin_osgpilot.jobs.state.job import NODE_AT_FAULT, Job
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, Leftover
@@ -77,6 +77,21 @@ def test_job_with_incomplete_outputs_runs_again_elsewhere(queue, ap):
     assert queue.run_again("first", "it did not come back whole")
     queue.send()
     assert ap.submissions[-1].kept_off == ("n1",)
+
+
+def test_job_whose_image_does_not_start_runs_on_another_node(queue, ap):
+    run(queue, ap, "good", "p2", "n2", 0, identity="other")
+    queue.add([one_try("a")])
+    queue.send()
+    there = {"pilot": "p1", "node": "n1"}
+    ap.tell("a", EventKind.EXECUTE, 2000.0, **there)
+    ap.tell("a", EventKind.EVICTED, 2001.0, code=IMAGE_NOT_STARTED, text="no fuse", **there)
+    queue.follow()
+    queue.repair(NOW_S)
+    queue.send()
+    assert ap.submissions[-1].keys == ("a",)
+    assert ap.submissions[-1].kept_off == ("n1",)
+    assert "a" not in queue.over()
 
 
 def test_job_with_full_disks_on_many_nodes_fails(queue, ap):
