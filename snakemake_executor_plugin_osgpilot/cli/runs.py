@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import click
 
 from ..common.console_output import echo, echo_json
 from ..common.durations import duration
-from ..errors import InputError
 from .status import Folder
 from .text_layout import columns
 
@@ -31,16 +30,16 @@ def runs(workdir: Path, last: int, as_json: bool) -> None:
     from ..report.locate import newest_first, no_run_in
 
     folders = newest_first(workdir)
-    listed = [_row(folder) for folder in folders[:last]]
+    rows = [_row(folder) for folder in folders[:last]]
     if as_json:
-        echo_json(listed)
+        echo_json(rows)
         return
-    if not listed:
+    if not rows:
         raise no_run_in(workdir)
-    cells = [_cells(**row) for row in listed]
+    cells = [_cells(**row) for row in rows]
     for line in columns([HEAD, *cells], right=range(2, len(HEAD))):
         echo(line)
-    if more := len(folders) - len(listed):
+    if more := len(folders) - len(rows):
         echo(f"and {more} earlier: --last {len(folders)}")
 
 
@@ -53,21 +52,9 @@ def _cells(
 
 
 def _row(folder: Path) -> dict[str, Any]:
-    from ..report.locate import Watched
-    from ..report.summary import view
+    from ..report.run_list import listed
 
-    row: dict[str, Any] = {"run": folder.name, "bytes": _bytes(folder)}
-    watched = Watched(folder)
-    try:
-        seen = view(watched.look(), time.time(), alive=watched.is_alive())
-    except InputError:
-        return {**row, "state": "unreadable", "took_s": 0.0, "done": 0, "jobs": 0, "failed": 0,
-                "core_h": 0.0}  # fmt: skip
-    return {
-        **row, "state": seen.state.value, "took_s": seen.at_s - seen.begun_s,
-        "done": seen.progress.done, "jobs": seen.progress.total, "failed": seen.progress.failed,
-        "core_h": seen.charged_core_h,
-    }  # fmt: skip
+    return {"run": folder.name, "bytes": _bytes(folder), **asdict(listed(folder))}
 
 
 def _bytes(folder: Path) -> int:

@@ -22,6 +22,7 @@ from snakemake_executor_plugin_osgpilot.cli import main
 from snakemake_executor_plugin_osgpilot.cli.text_layout import columns
 from snakemake_executor_plugin_osgpilot.journal.process import started, this_process
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY
+from snakemake_executor_plugin_osgpilot.report import run_list
 from snakemake_executor_plugin_osgpilot.run.cancel import interrupt
 
 DONE = [LIFE, queued("a", "000001"), *ran("000001", 1, 60, 90), *served(1, BEGUN_S + 100)]
@@ -46,6 +47,44 @@ def osgpilot(tmp_path):
 
     run.write = write
     return run
+
+
+def test_a_history_that_ended_is_replayed_for_a_list_only_once(osgpilot, monkeypatch):
+    ended = osgpilot.write("20260101-1-aa", *DONE, END)
+    first = json.loads(osgpilot("runs", "--json").output)
+    monkeypatch.setattr(run_list, "Watched", None)
+    (row,) = json.loads(osgpilot("runs", "--json").output)
+    assert {**row, "bytes": 0} == {**first[0], "bytes": 0}
+    monkeypatch.undo()
+    osgpilot.write(ended.name, *DONE, FAILED, END)
+    assert json.loads(osgpilot("runs", "--json").output)[0]["state"] == "failed"
+
+
+@pytest.mark.parametrize("damage", [
+    "", "[1]", "{", '{"of": 1}', "[" * 900, "\0", '{"state": "done"', "null",
+])  # fmt: skip
+def test_a_damaged_copy_of_what_is_listed_changes_nothing(osgpilot, damage):
+    folder = osgpilot.write("20260101-1-aa", *DONE, END)
+    first = osgpilot("runs").output
+    (folder / run_list.KEPT).write_text(damage)
+    assert osgpilot("runs").output == first
+
+
+@pytest.mark.parametrize("wrong", [
+    {"done": "all"}, {"took_s": None}, {"state": 7}, {"more": 1}, {"done": [1]},
+])  # fmt: skip
+def test_what_is_listed_has_the_right_types(osgpilot, wrong):
+    folder = osgpilot.write("20260101-1-aa", *DONE, END)
+    first = osgpilot("runs").output
+    kept = folder / run_list.KEPT
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), **wrong}))
+    assert osgpilot("runs").output == first
+
+
+def test_a_run_that_did_not_end_is_replayed_for_each_list(osgpilot):
+    folder = osgpilot.write("20260101-1-aa", *DONE)
+    osgpilot("runs")
+    assert not (folder / run_list.KEPT).exists()
 
 
 def test_runs_are_listed_with_state_and_size_the_newest_first(osgpilot):
