@@ -183,4 +183,5 @@ def down(name: str, everyone: bool) -> None:
         if instance.down(each):
             echo(f"the pool {each!r} is down after {time.monotonic() - started_s:.1f} s")
         else:
-            echo(f"the pool {each!r} was not up")
+            where = instance_folder(each).parent
+            echo(f"the pool {each!r} was not up; the running ones of this cache are in {where}")
