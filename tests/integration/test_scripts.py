@@ -123,7 +123,8 @@ rule noted:
 """
 
 FILES = {
-    "config.yaml": "greeting: hello\n",
+    "config.yaml": "greeting: hello\nsamples: tables/samples.tsv\n",
+    "tables/samples.tsv": "a\tb\n",
     "in put.txt": "input\n",
     "workflow/lib/of_the_workflow.py": "NUMBER = 7\n",
     "workflow/scripts/helper.py": "WORD = 'helped'\n",
@@ -161,6 +162,7 @@ shell("echo logged > {snakemake.log:q}")
     "workflow/scripts/make.sh": (
         'echo "${snakemake_params[several]} ${snakemake_config[greeting]}" > '
         '"${snakemake_output[0]}"\n'
+        'cat "${snakemake_config[samples]}" >> "${snakemake_output[0]}"\n'
     ),
     "workflow/scripts/helper.R": "helped <- 'helped'\n",
     "workflow/scripts/make.R": r"""
