@@ -18,6 +18,7 @@ _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 _RUNNERS = {"command", "env", "exec", "nice", "nohup", "time", "timeout", "xargs"}
 """Commands that run the one which their arguments name."""
 
+_BASEDIR = "{workflow.basedir}"
 _SHEBANG = re.compile(rb"#!\s*(\S*/)?env\s+(-S\s+)?python[0-9.]*\s")
 """How a script begins that asks for the first Python of the PATH."""
 
@@ -30,7 +31,8 @@ def calls_python(job: SingleJob) -> bool:
     In a local run these are those of the environment of Snakemake.
     """
     command = job.rule.shellcmd or ""
-    return bool(command) and _runs_python(command, str(job.rule.workflow.basedir))
+    basedir = str(job.rule.workflow.basedir) if _BASEDIR in command else ""
+    return bool(command) and _runs_python(command, basedir)
 
 
 @lru_cache(maxsize=1000)
@@ -51,7 +53,7 @@ def runs_python_script(command: str, basedir: str) -> bool:
 
     `basedir` is the folder of the main Snakefile.
     """
-    paths = (program.replace("{workflow.basedir}", basedir) for program in programs(command))
+    paths = (program.replace(_BASEDIR, basedir) for program in programs(command))
     return any("/" in path and _is_python_script(Path(path)) for path in paths)
 
 
