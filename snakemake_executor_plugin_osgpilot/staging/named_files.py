@@ -42,7 +42,7 @@ def named_files(workflow: Workflow, workdir: Path, shared: Iterable[str]) -> tup
     apart = (*shared, *_INSTALLED)
     names = dict.fromkeys(name for text in _texts(workflow) for name in _names(text))
     near = (name for name in names if _may_travel(name, str(workdir), apart))
-    return tuple(islice(filter(_is_small_and_public, islice(near, LOOKS_MAX)), NAMED_MAX))
+    return tuple(islice(filter(is_small_and_public, islice(near, LOOKS_MAX)), NAMED_MAX))
 
 
 def _texts(workflow: Workflow) -> Iterator[str]:
@@ -95,16 +95,16 @@ def _may_travel(path: str, workdir: str, apart: tuple[str, ...]) -> bool:
     )
 
 
-def _is_small_and_public(path: str) -> bool:
+def is_small_and_public(path: str, below: str = "") -> bool:
     """Return False for files of data, and for those that only their owner may read and nobody may
     run: keys and passwords leave this machine only if a rule declares them, and no link leads to
-    hidden files.
+    files that are hidden in the folder `below`.
     """
     try:
         found = Path(path).stat()
     except OSError:
         return False
-    if "/." in os.path.realpath(path):
+    if "/." in os.path.realpath(path).removeprefix(below):
         return False
     is_public = found.st_mode & (stat.S_IRGRP | stat.S_IROTH | stat.S_IXUSR)
     return stat.S_ISREG(found.st_mode) and found.st_size <= SMALL_BYTES and bool(is_public)

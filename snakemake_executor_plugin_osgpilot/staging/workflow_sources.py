@@ -20,6 +20,7 @@ from snakemake_interface_common.exceptions import WorkflowError
 
 from ..common import private_files as private
 from ..common.snakemake_types import Workflow
+from .named_files import is_small_and_public
 from .places import is_outside, lies_in, place_of, source_of
 
 SOURCES = "osgpilot-sources.tar"
@@ -39,6 +40,9 @@ def list_sources(workflow: Workflow) -> tuple[set[str], set[str]]:
     """Return the workflow's files, and those of them that commands and scripts do not need: the
     Snakefiles and files that these may read. All are relative to the working folder.
 
+    Scripts read the configuration, so files of the working folder that it names travel with
+    them, unless these are private.
+
     Snakemake's own list includes everything that git tracks; without git (or in a folder that git
     rejects) the list has the files that the workflow names. Call it on Snakemake's main thread.
     """
@@ -48,12 +52,10 @@ def list_sources(workflow: Workflow) -> tuple[set[str], set[str]]:
         sources = set(_named_by(workflow))
     snakefiles = set(_snakefiles(workflow))
     sources |= snakefiles | {*_wrappers(workflow), *_environments(workflow), *_modules(workflow)}
-    read = {
-        *_beside((*snakefiles, *_configfiles(workflow))),
-        *_named_in(workflow.globals["config"]),
-    }
     made = {os.path.normpath(file) for job in workflow.dag.jobs for file in job.output}
-    read -= sources | made
+    named = {*_named_in(workflow.globals["config"])} - made
+    sources |= {path for path in named if _is_here_and_public(path)}
+    read = {*_beside((*snakefiles, *_configfiles(workflow))), *named} - sources - made
     return sources | read, snakefiles | read
 
 
@@ -149,6 +151,12 @@ def _named_in(config: Any) -> Iterable[str]:
             yield from _named_in(value)
     elif isinstance(config, str) and "\0" not in config and _is_small(Path(config)):
         yield os.path.relpath(config)
+
+
+def _is_here_and_public(path: str) -> bool:
+    """Return False for a file that lies outside of the working folder, is hidden or private."""
+    here = os.path.realpath(Path.cwd())
+    return "/." not in f"/{path}" and is_small_and_public(path, here)
 
 
 def _is_small(path: Path) -> bool:

@@ -25,8 +25,12 @@ lists() {
     printf "$1" > forged
     rm -f $out/.osgpilot-manifest
     mkfifo $out/.osgpilot-manifest
+    # the pipe is full, so the wrapper, once it writes there, waits until the list is in place
+    exec 9<> $out/.osgpilot-manifest
+    dd if=/dev/zero of=$out/.osgpilot-manifest oflag=nonblock bs=4096 2> /dev/null || true
     setsid bash > /dev/null 2>&1 < /dev/null -c '
-        exec 3< "$1"; kill -STOP "$2"; mv -f forged "$1" && mkdir "$3"; kill -CONT "$2"; cat <&3
+        until [ "/proc/$2/fd/1" -ef "$1" ]; do sleep 0.05; done
+        exec 3< "$1" 9>&-; mv -f forged "$1" && mkdir "$3"; cat <&3
     ' - $out/.osgpilot-manifest $PPID @shared@/hostile-list-$attack &
 }
 attack=$(( ($1 + @seed@) % 30 ))
@@ -45,7 +49,10 @@ if [ $attack -lt @attacks@ ] && mkdir "@shared@/hostile-$attack" 2> /dev/null; t
         10) lists ">@canary@\0$3\0failed\0" ;;
         11) lists '>@canary@\0.osgpilot-manifest\0end\0' ;;
         12) lists '>/dev/zero\0.osgpilot-times\0failed\0' ;;
-        13) mkfifo @shared@/fifo-13; lists '>@shared@/fifo-13\0.osgpilot-times\0end\0' ;;
+        13)
+            # it is there already if the first start was in a bundle
+            [ -p @shared@/fifo-13 ] || mkfifo @shared@/fifo-13
+            lists '>@shared@/fifo-13\0.osgpilot-times\0end\0' ;;
     esac
 fi
 """
@@ -70,7 +77,8 @@ def hostile_jobs(world: World) -> None:
 
     def harmed() -> list[str]:
         if not all_struck(world):
-            world.missed = "not all hostile jobs ran"
+            made = sorted(path.name for path in world.seen(world.shared).glob("hostile-*"))
+            world.missed = f"not all hostile jobs ran: {', '.join(made)}"
         now = world.root("stat -c %a $1; cat $1", canary).split()
         found = [] if now == ["600", SECRET] else ["the canary, a file that is no output"]
         leaks = world.root('grep -rls -D skip -e "$1" "$2" || true', SECRET, str(world.folder))

@@ -123,7 +123,8 @@ rule noted:
 """
 
 FILES = {
-    "config.yaml": "greeting: hello\n",
+    "config.yaml": "greeting: hello\nsamples: tables/samples.tsv\n",
+    "tables/samples.tsv": "a\tb\n",
     "in put.txt": "input\n",
     "workflow/lib/of_the_workflow.py": "NUMBER = 7\n",
     "workflow/scripts/helper.py": "WORD = 'helped'\n",
@@ -161,6 +162,7 @@ shell("echo logged > {snakemake.log:q}")
     "workflow/scripts/make.sh": (
         'echo "${snakemake_params[several]} ${snakemake_config[greeting]}" > '
         '"${snakemake_output[0]}"\n'
+        'cat "${snakemake_config[samples]}" >> "${snakemake_output[0]}"\n'
     ),
     "workflow/scripts/helper.R": "helped <- 'helped'\n",
     "workflow/scripts/make.R": r"""
@@ -283,9 +285,14 @@ def test_commands_in_python_find_what_they_find_locally(workflow: Workflow, tmp_
         (folder / "scripts/mean.py").write_text(
             "import sys, numpy\nprint(numpy.mean([float(line) for line in open(sys.argv[1])]))\n"
         )
+        (folder / "scripts/sum").write_text(
+            "#!/usr/bin/env python\nimport sys, numpy\n"
+            "print(numpy.sum([float(line) for line in open(sys.argv[1])]))\n"
+        )
+        (folder / "scripts/sum").chmod(0o755)
         (folder / "Snakefile").write_text(r"""
 rule all:
-    input: "mean", "version"
+    input: "mean", "sum", "version"
 
 rule numbers:
     output: "numbers"
@@ -296,6 +303,11 @@ rule mean:
     output: "mean"
     shell: "python scripts/mean.py {input} > {output}"
 
+rule sum:
+    input: "numbers"
+    output: "sum"
+    shell: "{workflow.basedir}/scripts/sum {input} > {output}"
+
 rule version:
     output: "version"
     shell: "set -u; snakemake --version > {output}"
@@ -303,5 +315,5 @@ rule version:
     here = [sys.executable, "-m", "snakemake", "--cores", "1"]
     subprocess.run(here, cwd=local, check=True)
     assert workflow.run() == 0, workflow.said
-    for name in ("mean", "version"):
+    for name in ("mean", "sum", "version"):
         assert (workflow.folder / name).read_text() == (local / name).read_text() != ""

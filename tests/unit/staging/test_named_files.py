@@ -58,7 +58,7 @@ def test_what_is_large_hidden_installed_or_sent_anyway_is_not_found(tree, name):
 
 def test_software_that_an_image_may_have_of_its_own_is_not_found(tree, monkeypatch):
     """The job would run the file from here in place of that in its image."""
-    monkeypatch.setattr(module, "_is_small_and_public", lambda path: True)
+    monkeypatch.setattr(module, "is_small_and_public", lambda path: True)
     assert found(tree, params=["/opt/caller/run.R"]) == set()
     assert found(tree, params=["/data/caller/run.R"]) != set()
 

@@ -2,7 +2,11 @@
 
 import pytest
 
-from snakemake_executor_plugin_osgpilot.staging.python_commands import programs, runs_any_of
+from snakemake_executor_plugin_osgpilot.staging.python_commands import (
+    programs,
+    runs_any_of,
+    runs_python_script,
+)
 
 PREFIX = "/home/me/envs/snakemake"
 
@@ -43,6 +47,29 @@ def test_commands_of_the_environment_are_recognized(command):
 )
 def test_other_commands_run_on_the_node_as_it_is(command):
     assert not runs_any_of(command, PREFIX, {"multiqc"})
+
+
+@pytest.mark.parametrize(
+    ("first_line", "is_python"),
+    [
+        ("#!/usr/bin/env python", True),
+        ("#! /usr/bin/env -S python3 -u", True),
+        ("#!/usr/bin/python3", False),
+        ("#!/usr/bin/env perl", False),
+        ("# python", False),
+        ("", False),
+    ],
+)
+def test_scripts_that_ask_for_python_are_recognized_by_their_first_line(
+    tmp_path, monkeypatch, first_line, is_python
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/x").write_text(f"{first_line}\n")
+    for command in ("scripts/x {input}", "cat y | {workflow.basedir}/scripts/x", "'./scripts/x'"):
+        assert runs_python_script(command, str(tmp_path)) is is_python
+    for command in ("cat scripts/x", "bash scripts/x", "scripts/none", "scripts", "{input}/x"):
+        assert not runs_python_script(command, str(tmp_path))
 
 
 def test_every_command_of_a_line_counts():

@@ -72,7 +72,28 @@ def test_files_read_by_a_snakefile_travel_only_with_it(tmp_path, monkeypatch):
     of_standard_layout.deployment_settings.deployment_method = set()
     sources, for_snakemake = list_sources(of_standard_layout)
     assert sources == {*beside, "units.tsv"}
-    assert sources - for_snakemake == {"config/config.yaml"}
+    assert sources - for_snakemake == {"config/config.yaml", "units.tsv"}
+
+
+def test_public_files_that_the_configuration_names_travel_with_scripts(tmp_path, monkeypatch):
+    workdir = tmp_path / ".hidden/project"
+    for name in ("a.tsv", "deep/b.tsv", "key", "made", ".c", "big", "../outside"):
+        (workdir / name).parent.mkdir(parents=True, exist_ok=True)
+        (workdir / name).touch()
+    monkeypatch.chdir(workdir)
+    (workdir / "key").chmod(0o600)
+    (workdir / "to_a").symlink_to("a.tsv")
+    (workdir / "to_c").symlink_to(".c")
+    (workdir / "to_outside").symlink_to("../outside")
+    with (workdir / "big").open("wb") as big:
+        big.truncate(SMALL_BYTES + 1)
+    flat = workflow(workdir, ())
+    names = ["deep/b.tsv", "key", "made", ".c", "big", "../outside", "to_a", "to_c", "to_outside"]
+    flat.globals = {"config": {"one": f"{workdir}/a.tsv", "more": names}}
+    flat.dag.jobs = [SimpleNamespace(rule=None, output=["made"])]
+    flat.deployment_settings.deployment_method = set()
+    sources, of_snakefiles = list_sources(flat)
+    assert sources - of_snakefiles == {"a.tsv", "deep/b.tsv", "to_a"}
 
 
 def test_code_on_the_search_path_travels_with_scripts(tmp_path, monkeypatch):
