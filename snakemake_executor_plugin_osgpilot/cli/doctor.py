@@ -17,8 +17,10 @@ from ..errors import InputError
 from .text_layout import fitted
 
 if TYPE_CHECKING:
+    from ..doctor.checks import Check
     from ..doctor.context import CheckContext
     from ..doctor.findings import Finding
+    from ..doctor.mail import Asker
 
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not tested": "cyan"}
 
@@ -141,7 +143,7 @@ def _ending_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _as_json(checks: Sequence[Any], contexts: Sequence[CheckContext]) -> list[Finding]:
+def _as_json(checks: Sequence[Check], contexts: Sequence[CheckContext]) -> list[Finding]:
     from ..doctor.checks import examine_sites
     from ..doctor.findings import as_data
 
@@ -150,7 +152,7 @@ def _as_json(checks: Sequence[Any], contexts: Sequence[CheckContext]) -> list[Fi
     return found
 
 
-def _as_lines(checks: Sequence[Any], contexts: Sequence[CheckContext]) -> list[Finding]:
+def _as_lines(checks: Sequence[Check], contexts: Sequence[CheckContext]) -> list[Finding]:
     from rich.text import Text
 
     from ..doctor.checks import examine_sites
@@ -177,7 +179,7 @@ def _as_lines(checks: Sequence[Any], contexts: Sequence[CheckContext]) -> list[F
     return found
 
 
-def _print_mail(context: CheckContext, checks: Sequence[Any]) -> None:
+def _print_mail(context: CheckContext, checks: Sequence[Check]) -> None:
     from ..doctor import mail
     from ..doctor.checks import examine_all
 
@@ -188,7 +190,7 @@ def _print_mail(context: CheckContext, checks: Sequence[Any]) -> None:
     echo(mail.text(_asker(context), mail.missing(found)), nl=False)
 
 
-def _asker(context: CheckContext) -> Any:
+def _asker(context: CheckContext) -> Asker:
     from ..doctor.context import Skipped
     from ..doctor.mail import Asker
 

@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ..common.console_output import echo, echo_json, terminal
 
 if TYPE_CHECKING:
+    import rich.console
+
     from ..report.locate import Watched
     from ..report.summary import View
 
@@ -147,7 +149,7 @@ def _show(watched: Watched, watch: bool, every_s: float) -> View:
     return seen
 
 
-def _print_screen(view: View, console: Any) -> None:
+def _print_screen(view: View, console: rich.console.Console) -> None:
     """Print a run; elsewhere than on a terminal, lines have no trailing blanks."""
     from ..report.terminal import screen
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+import rich.console
 from rich.live import Live
 
 from ..report.summary import RunState, View
@@ -20,7 +21,7 @@ from ..report.terminal import PARTS, full_screen
 QUIT, NEXT = "qQ\x1b", "\t "
 
 
-def watch(look: Callable[[], View], console: Any, every_s: float) -> View:
+def watch(look: Callable[[], View], console: rich.console.Console, every_s: float) -> View:
     """Show a run on the whole terminal until it is over or the user leaves; return its last view.
 
     Raises `KeyboardInterrupt` on Ctrl-C, with the terminal as it was.

@@ -45,7 +45,7 @@ class EchoHandler(logging.Handler):
         echo(record.getMessage(), err=self._err or record.levelno >= logging.WARNING)
 
 
-def echo_json(content: Any, indent: int | None = 1) -> None:
+def echo_json(content: object, indent: int | None = 1) -> None:
     """Print data for programs, in ASCII."""
     click.echo(json.dumps(_storable(content), indent=indent))
 
@@ -70,7 +70,7 @@ def terminal(**how: Any) -> Console:
     return Plain(markup=False, emoji=False, **how)
 
 
-def _storable(content: Any) -> Any:
+def _storable(content: object) -> object:
     match content:
         case str():
             return storable(content)

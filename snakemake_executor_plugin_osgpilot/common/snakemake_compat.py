@@ -24,8 +24,10 @@ from pathlib import Path, PurePath
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
+from .snakemake_types import AnyJob, CondaEnv, Resources, SingleJob
 
-def wrap_terminal_stream(logger: Any, wrapper: type[Any]) -> Any:
+
+def wrap_terminal_stream(logger: object, wrapper: type[Any]) -> Any:
     """Have Snakemake log to the terminal through `wrapper(stream)`; return that stream.
 
     Return None if Snakemake logs elsewhere. Several callers get the same stream. Finds the handler
@@ -40,7 +42,7 @@ def wrap_terminal_stream(logger: Any, wrapper: type[Any]) -> Any:
     return None
 
 
-def hides_errors(workflow: Any) -> bool:
+def hides_errors(workflow: object) -> bool:
     """Return True with `--quiet all`, which hides what is logged as an error, too.
 
     Uses `workflow.output_settings.quiet` (9.27.1); if that changes, such errors stay hidden.
@@ -48,12 +50,12 @@ def hides_errors(workflow: Any) -> bool:
     return "ALL" in _quiet(workflow)
 
 
-def hides_rules(workflow: Any) -> bool:
+def hides_rules(workflow: object) -> bool:
     """Return True with `--quiet rules` or `all`, which hides the errors of jobs."""
     return bool({"ALL", "RULES"} & _quiet(workflow))
 
 
-def _quiet(workflow: Any) -> set[str]:
+def _quiet(workflow: object) -> set[str]:
     settings = getattr(workflow, "output_settings", None)
     return {getattr(each, "name", "") for each in getattr(settings, "quiet", None) or ()}
 
@@ -169,7 +171,7 @@ OWN_FOLDER = "/@osgpilot-own-folder@"
 
 
 def relocated_preamble(
-    preamble: str, searched: Sequence[str], unpickling: Callable[[Any], str]
+    preamble: str, searched: Sequence[str], unpickling: Callable[[object], str]
 ) -> str:
     """Return the preamble of a Python script with other folders for imports, and with the
     expression `unpickling(snakemake)` for its object.
@@ -197,7 +199,7 @@ def relocated_preamble(
     return b"\n".join(lines).decode()
 
 
-def shell_command(job: Any, resources: Any, bench_iteration: int | None = None) -> str:
+def shell_command(job: SingleJob, resources: Resources, bench_iteration: int | None = None) -> str:
     """Return the shell command of a job, formatted where and when Snakemake does it.
 
     Calls `run_func` of the rule, the function that Snakemake makes of a `shell:`, with another
@@ -208,14 +210,14 @@ def shell_command(job: Any, resources: Any, bench_iteration: int | None = None) 
 
     commands: list[str] = []
 
-    def shell(command: str, *given: Any, bench_record: Any = None, **named: Any) -> None:
+    def shell(command: str, *given: object, bench_record: object = None, **named: object) -> None:
         commands.append(str(formatted(command, *given, stepout=2, **named)))
 
     _call_rule(job, resources, {"shell": shell}, bench_iteration)
     return commands[0]
 
 
-def settle_params(job: Any, resources: Any) -> None:
+def settle_params(job: Any, resources: Resources) -> None:
     """Have the functions of a job's params called with these resources.
 
     Snakemake calls them with `<TBD>` for `resources.tmpdir` of jobs that run elsewhere, and does
@@ -254,21 +256,21 @@ def regroup(dag: Any, groups: Mapping[Any, str]) -> None:
     keep_groups_apart(dag)
 
 
-def rendered_template(job: Any, path: Path) -> str:
+def rendered_template(job: SingleJob, path: Path) -> str:
     """Return what the `template_engine:` of a job renders, on its way through the file `path`.
 
     Calls `run_func` of the rule with another `render_template` (9.27.1), as `shell_command` does.
     """
     from snakemake.template_rendering import render_template
 
-    def render(engine: str, input: Any, output: Any, *rest: Any) -> None:
+    def render(engine: str, input: object, output: object, *rest: object) -> None:
         render_template(engine, input, [str(path)], *rest)
 
     _call_rule(job, job.resources, {"render_template": render}, None)
     return path.read_text()
 
 
-def cwl_call(job: Any, resources: Any) -> tuple[str, str]:
+def cwl_call(job: SingleJob, resources: Resources) -> tuple[str, str]:
     """Return the URL of a job's `cwl:`, and the inputs that cwltool gets with it, in JSON.
 
     Calls `snakemake.cwl.cwl` with another `shell` (9.27.1): its command ends in the URL and in a
@@ -278,7 +280,7 @@ def cwl_call(job: Any, resources: Any) -> tuple[str, str]:
 
     calls: list[tuple[str, str]] = []
 
-    def shell(command: str, **given: Any) -> None:
+    def shell(command: str, **given: object) -> None:
         url, _, file = command.split(maxsplit=1)[1].partition(" ")
         calls.append((url, Path(file).read_text()))
 
@@ -290,11 +292,11 @@ def cwl_call(job: Any, resources: Any) -> tuple[str, str]:
 
 
 def _call_rule(
-    job: Any,
-    resources: Any,
-    replaced: dict[str, Any],
+    job: SingleJob,
+    resources: Resources,
+    replaced: Mapping[str, object],
     bench_iteration: int | None,
-    basedir: Any = None,
+    basedir: object = None,
 ) -> None:
     """Call `run_func` of a job's rule with other values of some names."""
     run = job.rule.run_func
@@ -311,7 +313,7 @@ def _call_rule(
     )  # fmt: skip
 
 
-def storage_plugin_of(provider: Any) -> str:
+def storage_plugin_of(provider: object) -> str:
     """Return the name of the plugin of a storage provider.
 
     Searches `StoragePluginRegistry().plugins`, in which each plugin has its `storage_provider`
@@ -349,7 +351,7 @@ def shell_settings() -> tuple[str, str | None, str]:
     return name, shell._process_prefix, shell._process_suffix
 
 
-def plain_files(files: Any) -> Any:
+def plain_files(files: Any) -> object:
     """Return a rule's or job's files, or parameters, as plain strings with the same names.
 
     Uses `_plainstrings` of `snakemake.iocontainers.Namedlist` (9.27.1). If that changes, preparing
@@ -358,7 +360,7 @@ def plain_files(files: Any) -> Any:
     return files._plainstrings()
 
 
-def rule_proxies(rules: Any) -> dict[str, Any]:
+def rule_proxies(rules: Any) -> dict[str, object]:
     """Return what `rules` of a Snakefile gives for each name.
 
     Uses `_rules` of `snakemake.common.Rules` (9.27.1). If that changes, preparing a job whose
@@ -367,7 +369,7 @@ def rule_proxies(rules: Any) -> dict[str, Any]:
     return dict(rules._rules)
 
 
-def body_arguments(job: Any, resources: Any) -> dict[str, Any]:
+def body_arguments(job: SingleJob, resources: Resources) -> dict[str, object]:
     """Return the arguments of `snakemake.executors.local.run_wrapper` for a job with a `run:`.
 
     These are its parameters, except `job_rule` and `linemaps` (9.27.1). If they change, such jobs
@@ -403,7 +405,7 @@ def body_arguments(job: Any, resources: Any) -> dict[str, Any]:
     }
 
 
-def is_default_expression(resource: Any) -> bool:
+def is_default_expression(resource: object) -> bool:
     """Return True if `resource` of a rule is a formula of Snakemake's, not of the user's.
 
     Uses `_evaluator` of `snakemake.resources.Resource` and the name of the function that makes it
@@ -415,7 +417,7 @@ def is_default_expression(resource: Any) -> bool:
     return by_expression and getattr(resource, "raw", None) is None
 
 
-def takes_input(value: Any) -> bool:
+def takes_input(value: object) -> bool:
     """Return True if a resource or a parameter of a rule is a function of the job's inputs.
 
     Uses `_evaluator` of `snakemake.resources.Resource`, which keeps the signature of what the user
@@ -428,7 +430,7 @@ def takes_input(value: Any) -> bool:
     return callable(function) and "input" in get_function_params(function)
 
 
-def stop_submitting(slurm_executor: Any) -> None:
+def stop_submitting(slurm_executor: object) -> None:
     """Wait for the submissions that the Slurm plugin's executor has started, and start no more.
 
     Uses its thread pool, `_job_submission_executor` (2.8.0). If that changes, a job may be
@@ -440,7 +442,7 @@ def stop_submitting(slurm_executor: Any) -> None:
         submitting.shutdown(wait=True, cancel_futures=True)
 
 
-def chooses_partitions(slurm_executor: Any) -> bool:
+def chooses_partitions(slurm_executor: object) -> bool:
     """Return True if the Slurm plugin's executor chooses partitions by a file of the user's.
 
     Uses its `_partitions` (2.8.0). If that changes, the site file's partition goes before the file.
@@ -451,19 +453,21 @@ def chooses_partitions(slurm_executor: Any) -> bool:
 class Instead:
     """An object of which some attributes, or values by name, are replaced."""
 
-    def __init__(self, original: Any, **own: Any) -> None:
+    def __init__(self, original: Any, **own: object) -> None:
         vars(self).update(own)
         self._original = original
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def get(self, name: str, default: object = None) -> object:
         own = vars(self)
         return own[name] if name in own else self._original.get(name, default)
 
 
-def replace_resources(slurm_executor: type, replaced: Callable[[Any], Mapping[str, Any]]) -> None:
+def replace_resources(
+    slurm_executor: type, replaced: Callable[[AnyJob], Mapping[str, object]]
+) -> None:
     """Have the Slurm plugin request jobs with some resources `replaced`.
 
     Replaces `get_submit_command` in the plugin's module, which makes the call of `sbatch` from a
@@ -473,7 +477,7 @@ def replace_resources(slurm_executor: type, replaced: Callable[[Any], Mapping[st
     original = inspect.unwrap(module.get_submit_command)
 
     @functools.wraps(original)
-    def get_submit_command(job: Any, *arguments: Any, **named: Any) -> Any:
+    def get_submit_command(job: AnyJob, *arguments: object, **named: object) -> object:
         seen = Instead(job, resources=Instead(job.resources, **replaced(job)))
         return original(seen, *arguments, **named)
 
@@ -491,7 +495,7 @@ def add_generic_resources(slurm_executor: type, given: str) -> None:
     original = inspect.unwrap(module.set_gres_string)
 
     @functools.wraps(original)
-    def set_gres_string(job: Any) -> str:
+    def set_gres_string(job: object) -> str:
         return str(original(job)).replace(" --gres=", f" --gres={given},")
 
     module.set_gres_string = set_gres_string
@@ -533,7 +537,7 @@ def keep_groups_apart(dag: Any) -> None:
     dag.update_ready()
 
 
-def forget_running(workflow: Any, jobs: Sequence[Any]) -> None:
+def forget_running(workflow: Any, jobs: Sequence[AnyJob]) -> None:
     """Have Snakemake forget groups that it counts as running, all of whose members have ended.
 
     Takes them out of `JobScheduler.running` and `DAG._running` and frees what they occupied, under
@@ -576,7 +580,7 @@ class WorkflowProxy:
     Snakemake starts.
     """
 
-    def __init__(self, workflow: Any, **replaced: Any) -> None:
+    def __init__(self, workflow: object, **replaced: object) -> None:
         from snakemake.spawn_jobs import SpawnedJobArgsFactory
 
         self._workflow = workflow
@@ -587,7 +591,7 @@ class WorkflowProxy:
         return getattr(self._workflow, name)
 
 
-def has_conda(job: Any) -> bool:
+def has_conda(job: SingleJob) -> bool:
     """Return True if a single job has a conda environment that is enabled (`--sdm conda`).
 
     Uses `conda_env_spec` of `snakemake.jobs.Job` (9.27.1). If that changes, jobs with an
@@ -597,7 +601,7 @@ def has_conda(job: Any) -> bool:
     return "conda" in map(str, methods) and job.conda_env_spec is not None
 
 
-def conda_environment(job: Any) -> Any:
+def conda_environment(job: Any) -> CondaEnv:
     """Return Snakemake's object for the conda environment of a single job that has one.
 
     Calls `get_conda_env` of `snakemake.deployment.conda`, as `DAG.update_conda_envs` does, which
@@ -608,9 +612,10 @@ def conda_environment(job: Any) -> Any:
     settings = workflow.deployment_settings
     if job.container_img_url and "apptainer" in map(str, settings.deployment_method):
         image = job.dag.container_imgs[job.container_img_url]
-    return job.conda_env_spec.get_conda_env(
+    found: CondaEnv = job.conda_env_spec.get_conda_env(
         workflow, container_img=image, cleanup=settings.conda_cleanup_pkgs
     )
+    return found
 
 
 def need_no_conda(environment: Any = None) -> None:

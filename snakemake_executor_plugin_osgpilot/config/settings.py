@@ -29,7 +29,7 @@ common_settings = CommonSettings(
 )
 
 
-def _metadata(metavar: str, text: str, **more: Any) -> dict[str, Any]:
+def _metadata(metavar: str, text: str, **more: object) -> dict[str, Any]:
     """Return the metadata of a setting for Snakemake; an environment variable can set each."""
     return {"help": text, "metavar": metavar, "env_var": True, **more}
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from yaml import Node
 
 
 def schema_path() -> Path:
@@ -18,18 +22,18 @@ def schema_path() -> Path:
 
 
 @cache
-def schema() -> dict[str, Any]:
+def schema() -> dict[str, object]:
     """Return the JSON Schema of a site file."""
-    loaded: dict[str, Any] = json.loads(schema_path().read_text(encoding="utf-8"))
+    loaded: dict[str, object] = json.loads(schema_path().read_text(encoding="utf-8"))
     return loaded
 
 
-def line_of(path: Path, keys: Iterable[Any]) -> int:
+def line_of(path: Path, keys: Iterable[object]) -> int:
     """Return the line of a value in a site file, or of its parent if it is missing, from 1."""
     return _line(read(path)[1], keys)
 
 
-def read(path: Path) -> tuple[dict[str, Any], Any]:
+def read(path: Path) -> tuple[dict[str, Any], Node]:
     """Return content and tree of a YAML file. Raises `InputError` with file and line."""
     import yaml
 
@@ -45,12 +49,12 @@ def read(path: Path) -> tuple[dict[str, Any], Any]:
         where = f"line {mark.line + 1}" if mark else "unknown line"
         problem = getattr(error, "problem", None) or "not YAML"
         raise InputError(f"site file {path}, {where}: {problem}") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or tree is None:
         raise InputError(f"site file {path}, line 1: expected `key: value` lines")
     return content, tree
 
 
-def complaints(path: Path, content: dict[str, Any], tree: Any) -> list[str]:
+def complaints(path: Path, content: Mapping[str, object], tree: Node) -> list[str]:
     """Return the schema errors of a site file, one line each, the most important first."""
     from jsonschema import Draft202012Validator
 
@@ -64,7 +68,7 @@ def complaints(path: Path, content: dict[str, Any], tree: Any) -> list[str]:
     return [f"site file {path}, {what}" for what in found]
 
 
-def _not_plain(node: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+def _not_plain(node: object, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """Return the keys of multi-line texts, which only shell lines (`setup`) may be.
 
     A JSON Schema pattern cannot check that: `$` also matches before a final line break.
@@ -80,13 +84,13 @@ def _not_plain(node: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[st
 _CONTROL = re.compile(r"[\0-\x1f\x7f\x85\u2028\u2029]")
 
 
-def _by_importance(error: Any) -> tuple[bool, int, str]:
+def _by_importance(error: ValidationError) -> tuple[bool, int, str]:
     """Sort errors: unknown keys first, as they explain missing ones."""
     unknown = error.validator == "additionalProperties"
     return not unknown, -len(error.absolute_path), str(error.message)
 
 
-def _complaint(error: Any, tree: Any) -> str:
+def _complaint(error: Any, tree: Node) -> str:
     keys = list(error.absolute_path)
     if error.validator == "additionalProperties":
         unknown = sorted(set(error.instance) - set(error.schema.get("properties", {})))
@@ -101,7 +105,7 @@ def _complaint(error: Any, tree: Any) -> str:
     return f"line {_line(tree, keys)}: `{dotted}` {message}"
 
 
-def _line(node: Any, keys: Iterable[Any]) -> int:
+def _line(node: Node, keys: Iterable[object]) -> int:
     """Return the line of the deepest existing node along `keys`, from 1."""
     line: int = node.start_mark.line + 1
     for key in keys:

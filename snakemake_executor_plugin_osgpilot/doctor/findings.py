@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
 
 from ..errors import OsgpilotError, OutcomeUnknownError
 
@@ -75,7 +74,7 @@ def summary(findings: Iterable[Finding]) -> str:
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
 
 
-def as_data(findings: Iterable[Finding]) -> dict[str, Any]:
+def as_data(findings: Iterable[Finding]) -> dict[str, object]:
     """Return findings as plain data, for JSON."""
     listed = list(findings)
     counts = Counter(each.verdict for each in listed)

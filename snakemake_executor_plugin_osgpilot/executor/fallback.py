@@ -31,7 +31,7 @@ from ..common.snakemake_compat import (
     settings_given,
     stop_submitting,
 )
-from ..common.snakemake_types import AnyJob, Executor, SnakemakeLogger, Workflow
+from ..common.snakemake_types import AnyJob, Executor, SnakemakeLogger, StorageSettings, Workflow
 from ..common.subprocesses import run
 from ..config.site import SlurmOptions
 from ..errors import InputError, OutcomeUnknownError
@@ -139,13 +139,15 @@ def on_this_machine(workflow: Workflow, snakemake_logger: SnakemakeLogger) -> Ex
     return LocalExecutor(proxy, snakemake_logger, local_cores(workflow))
 
 
-def _on_shared_folders(settings: Any) -> Any:
+def _on_shared_folders(settings: Any) -> StorageSettings:
     """Return the storage settings of jobs that see the working folder, as these do.
 
     Environments, caches and local copies of stored files stay private to each job if they were.
     """
     seen = {SharedFSUsage.PERSISTENCE, SharedFSUsage.INPUT_OUTPUT, SharedFSUsage.SOURCES}
-    return replace(settings, shared_fs_usage=frozenset(settings.shared_fs_usage) | seen)
+    usage = frozenset(settings.shared_fs_usage) | seen
+    changed: StorageSettings = replace(settings, shared_fs_usage=usage)
+    return changed
 
 
 def _see_all_jobs(environment: MutableMapping[str, str], cluster: str = "") -> None:

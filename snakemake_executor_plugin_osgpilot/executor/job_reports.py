@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -81,7 +81,7 @@ class Reporting:
         msg: str | None = None,
         aux_logs: list[str] | None = None,
         output: str = "",
-        **more: Any,
+        **more: object,
     ) -> None:
         """Log why a job failed, in one line that no `--quiet` hides and in Snakemake's block;
         `aux_logs` are files with details, `output` has what the job printed. That is only named:
@@ -131,7 +131,7 @@ def _has_text(log: str) -> bool:
         return False
 
 
-def _log_group_error(job: GroupJob, text: str, logs: list[str], more: dict[str, Any]) -> None:
+def _log_group_error(job: GroupJob, text: str, logs: list[str], more: dict[str, object]) -> None:
     """Log a failed group job as Snakemake does, but with the message, which it leaves out."""
     parts = sorted(job.jobs, key=lambda part: str(part.rule))
     rules = ", ".join(dict.fromkeys(str(part.rule) for part in parts))

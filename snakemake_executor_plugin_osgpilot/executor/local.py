@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from subprocess import Popen, TimeoutExpired
-from typing import Any
 
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
@@ -52,7 +51,7 @@ class LocalExecutor(Reporting, RealExecutor):  # type: ignore[misc]
     def get_job_exec_prefix(self, job: AnyJob) -> str:
         return f"cd {shlex.quote(str(self.workflow.workdir_init))}"
 
-    def get_job_args(self, job: AnyJob, **kwargs: Any) -> str:
+    def get_job_args(self, job: AnyJob, **kwargs: object) -> str:
         return str(super().get_job_args(job, cores=self._share(job)))
 
     def additional_general_args(self) -> str:

@@ -75,7 +75,7 @@ def policy_of(line: Mapping[str, Any] | None) -> Policy | None:
     return _known(Policy, {**line, "offers": offers, "site_limits": own})
 
 
-def _known(kind: type[_Made], line: Mapping[str, Any]) -> _Made:
+def _known(kind: type[_Made], line: Mapping[str, object]) -> _Made:
     """Return a value of `kind` from a history line, which may be of another version."""
     expected = {each.name for each in fields(kind)}  # type: ignore[arg-type]
     values = {name: value for name, value in line.items() if name in expected}

@@ -9,22 +9,22 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
-from ..common.idtokens import SUBMIT_JOBS, claims, examine
+from ..common.idtokens import SUBMIT_JOBS, Claims, claims, examine
 
 logger = logging.getLogger(__name__)
 
 RENEW = "`condor_token_fetch -authz READ -authz WRITE`"
 
 
-def folder(htcondor: Any) -> Path:
+def folder(htcondor: ModuleType) -> Path:
     """Return the folder of the user's tokens."""
     named = htcondor.param.get("SEC_TOKEN_DIRECTORY", "~/.condor/tokens.d")
     return Path(named).expanduser()
 
 
-def accepted(htcondor: Any, answer: Mapping[str, Any]) -> dict[str, str]:
+def accepted(htcondor: ModuleType, answer: Mapping[str, object]) -> dict[str, str]:
     """Return the `file` and the `claims` (a token without its signature) of the token that a ping
     accepted; nothing if it accepted something else or that file is gone.
     """
@@ -35,7 +35,7 @@ def accepted(htcondor: Any, answer: Mapping[str, Any]) -> dict[str, str]:
     return {}
 
 
-def complaint(htcondor: Any, domain: str) -> str:
+def complaint(htcondor: ModuleType, domain: str) -> str:
     """Return the reason why an access point of the trust `domain` (empty: unknown) accepted none of
     the tokens.
     """
@@ -76,7 +76,7 @@ def _tokens(place: Path) -> list[tuple[Path, str]]:
     return found
 
 
-def _claims(token: str) -> Any:
+def _claims(token: str) -> Claims | None:
     try:
         return claims(token)
     except ValueError:

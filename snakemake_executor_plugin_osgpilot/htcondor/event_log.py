@@ -9,7 +9,7 @@ from collections import Counter
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from ..errors import OutcomeUnknownError
@@ -117,7 +117,7 @@ class EventLog:
             return False
         return True
 
-    def _id_of(self, raw: Any) -> str:
+    def _id_of(self, raw: JobEvent) -> str:
         """Return `cluster.proc`; a transfer of an image gets a number below 0, the same each time
         that the log is read.
 
@@ -167,7 +167,21 @@ def _system_zone() -> tzinfo:
         return UTC
 
 
-def event(raw: Any) -> Event:
+class JobEvent(Protocol):
+    """An event of the bindings; `get` returns its further values by name."""
+
+    @property
+    def type(self) -> int: ...
+    @property
+    def cluster(self) -> int: ...
+    @property
+    def proc(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    def get(self, name: str, default: object = None, /) -> Any: ...
+
+
+def event(raw: JobEvent) -> Event:
     """Convert an event of the bindings."""
     kind = _KINDS[int(raw.type)]
     properties = raw.get("ExecuteProps") or {}
@@ -194,7 +208,7 @@ def event(raw: Any) -> Event:
     )
 
 
-def _usage(raw: Any) -> Usage:
+def _usage(raw: JobEvent) -> Usage:
     # except for transfers of the latest start: failed ones do not show the needs of the job
     cpu_s = sum(
         int(days or 0) * 86400 + int(hours) * 3600 + int(minutes) * 60 + int(seconds)
@@ -207,12 +221,12 @@ def _usage(raw: Any) -> Usage:
     return Usage(float(cpu_s), int(raw.get("MemoryUsage") or 0), -(-disk_kb // 1024), *moved_kb)
 
 
-def exit_status(code: Any, signal: Any = None) -> int:
+def exit_status(code: int, signal: int | None = None) -> int:
     """Return the exit status as in a shell; `signal` is None if the job exited by itself."""
     return int(code) if signal is None else SIGNALLED + int(signal)
 
 
-def _exit_status(raw: Any) -> int:
+def _exit_status(raw: JobEvent) -> int:
     by_itself = raw.get("TerminatedNormally", True)
     return exit_status(
         raw.get("ReturnValue", 0), None if by_itself else raw.get("TerminatedBySignal", 0)

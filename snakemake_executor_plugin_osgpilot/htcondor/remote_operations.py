@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol, TypedDict
 
 from ..jobs.state.hold_policy import SPOOLING
 from . import credentials
@@ -17,17 +17,83 @@ RELEASE_LOOKS, RELEASE_PAUSE_S = 50, 0.2
 Address = dict[str, str]
 """`schedd` is its name, `collector` host and port of its collector (empty: the configured one)."""
 
-Rows = dict[str, dict[str, Any]]
+Value = int | float | str | bool
+"""Value of an attribute, as far as JSON has it."""
+
+Rows = dict[str, dict[str, Value]]
 """Attributes of jobs by `cluster.proc`, without undefined ones."""
 
-_located: dict[tuple[str, str], Any] = {}
+
+class Ad(Protocol):
+    """A ClassAd of the bindings; expressions that they cannot evaluate stay expressions."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+    def get(self, name: str, default: object = None, /) -> Any: ...
+    def lookup(self, name: str, /) -> object: ...
+    def __contains__(self, name: object, /) -> bool: ...
+
+
+class SubmitResult(Protocol):
+    """The jobs of one submission."""
+
+    def cluster(self) -> int: ...
+    def first_proc(self) -> int: ...
+
+
+class Schedd(Protocol):
+    """A schedd, as the bindings know it (HTCondor manual, `htcondor2.Schedd`)."""
+
+    def query(self, *, constraint: str, projection: Iterable[str], limit: int = -1) -> list[Ad]: ...
+    def history(
+        self, constraint: str, projection: Iterable[str], match: int, /
+    ) -> Iterable[Ad]: ...
+    def submit(
+        self,
+        description: object,
+        /,
+        *,
+        spool: bool = False,
+        itemdata: Iterator[dict[str, str]] | None = None,
+    ) -> SubmitResult: ...
+    def spool(self, result: SubmitResult, /) -> None: ...
+    def act(
+        self, action: object, selected: str, /, reason: tuple[str, int] | None = None
+    ) -> object: ...
+    def edit(self, constraint: str, attribute: str, value: str, /) -> object: ...
+    def retrieve(self, constraint: str, /) -> None: ...
+
+
+class Collector(Protocol):
+    """A collector, as the bindings know it (HTCondor manual, `htcondor2.Collector`)."""
+
+    def query(
+        self, kind: object, /, *, constraint: str = "", projection: Iterable[str] = ()
+    ) -> list[Ad]: ...
+    def locate(self, kind: object, name: str = "", /) -> Ad | None: ...
+
+
+class Keeper(TypedDict, total=False):
+    """A job through which others share an image."""
+
+    cluster: int
+    path: str
+
+
+class Retrieved(TypedDict):
+    """The jobs whose outputs could not be fetched, and why the last could not."""
+
+    failed: list[str]
+    why: str
+
+
+_located: dict[tuple[str, str], Ad] = {}
 
 
 class NotReadyError(Exception):
     """The access point cannot be used; the text has the reason and what to do."""
 
 
-def location(htcondor: ModuleType, address: Address) -> Any:
+def location(htcondor: ModuleType, address: Address) -> Ad:
     """Return the location of the schedd; the collector is queried once."""
     key = address["schedd"], address["collector"]
     if key not in _located:
@@ -45,7 +111,7 @@ def forget() -> None:
     _located.clear()
 
 
-def greet(htcondor: ModuleType, address: Address) -> dict[str, Any]:
+def greet(htcondor: ModuleType, address: Address) -> dict[str, object]:
     """Return the `user` that the schedd maps this user to, and the accepted `token` (see
     `credentials`).
 
@@ -75,9 +141,10 @@ def greet(htcondor: ModuleType, address: Address) -> dict[str, Any]:
     return {"user": user, "token": token, "version": str(there.get("CondorVersion", ""))}
 
 
-def _collector(htcondor: ModuleType, address: Address) -> Any:
+def _collector(htcondor: ModuleType, address: Address) -> Collector:
     name = address["collector"]
-    return htcondor.Collector(name) if name else htcondor.Collector()
+    found: Collector = htcondor.Collector(name) if name else htcondor.Collector()
+    return found
 
 
 def _collector_name(address: Address) -> str:
@@ -90,7 +157,7 @@ def _known(htcondor: ModuleType, address: Address) -> str:
     return f"it knows {', '.join(names[:10])}{' and others' if names[10:] else ''}"
 
 
-def _no_token(htcondor: ModuleType, schedd: str, there: Any) -> str:
+def _no_token(htcondor: ModuleType, schedd: str, there: Ad) -> str:
     try:
         # a ping for READ, which anybody may do, has the issuer of accepted tokens
         domain = str(htcondor.ping(there, "READ").get("TrustDomain", ""))
@@ -104,7 +171,9 @@ def _no_token(htcondor: ModuleType, schedd: str, there: Any) -> str:
     )
 
 
-def submit(htcondor: ModuleType, schedd: Any, description: Any, items: list[dict[str, str]]) -> Any:
+def submit(
+    htcondor: ModuleType, schedd: Schedd, description: object, items: list[dict[str, str]]
+) -> SubmitResult:
     """Submit jobs with their inputs, or none: jobs whose inputs fail to arrive are removed."""
     result = schedd.submit(description, spool=True, itemdata=iter(items))
     try:
@@ -121,8 +190,8 @@ def submit(htcondor: ModuleType, schedd: Any, description: Any, items: list[dict
 
 
 def keep_image(
-    htcondor: ModuleType, schedd: Any, constraint: str, description: Mapping[str, str]
-) -> dict[str, Any]:
+    htcondor: ModuleType, schedd: Schedd, constraint: str, description: Mapping[str, str]
+) -> Keeper:
     """Return the `cluster` of a job through which others share an image, and the `path` of the
     image if it was sent to the access point; submit that job unless `constraint` selects one.
     """
@@ -139,7 +208,7 @@ def keep_image(
     raise htcondor.HTCondorException("the access point does not keep the image of a job")
 
 
-def _keeper(schedd: Any, constraint: str, *, is_sent: bool) -> dict[str, Any]:
+def _keeper(schedd: Schedd, constraint: str, *, is_sent: bool) -> Keeper:
     """Return the job that `constraint` selects, empty if there is none whose image has arrived."""
     there = f"({constraint}) && JobStatus =!= 3"
     there += " && StageInFinish =!= undefined" if is_sent else ""
@@ -150,7 +219,7 @@ def _keeper(schedd: Any, constraint: str, *, is_sent: bool) -> dict[str, Any]:
     return {}
 
 
-def _await_release(schedd: Any, cluster: int) -> None:
+def _await_release(schedd: Schedd, cluster: int) -> None:
     """Wait until the schedd has registered the inputs, so that `sweep` spares these jobs."""
     for _ in range(RELEASE_LOOKS):
         waiting = f"ClusterId == {cluster} && JobStatus == 5 && HoldReasonCode == {SPOOLING}"
@@ -159,7 +228,7 @@ def _await_release(schedd: Any, cluster: int) -> None:
         time.sleep(RELEASE_PAUSE_S)
 
 
-def sweep(htcondor: ModuleType, schedd: Any, constraint: str) -> str:
+def sweep(htcondor: ModuleType, schedd: Schedd, constraint: str) -> str:
     """Remove the jobs whose inputs have not arrived; return a constraint without them.
 
     They are those of an interrupted submission, and would never start.
@@ -169,7 +238,7 @@ def sweep(htcondor: ModuleType, schedd: Any, constraint: str) -> str:
     return f"({constraint}) && (JobStatus =!= 3 || StageInFinish =!= undefined)"
 
 
-def look(schedd: Any, constraint: str, attributes: Iterable[str]) -> Rows:
+def look(schedd: Schedd, constraint: str, attributes: Iterable[str]) -> Rows:
     """Return all jobs that `constraint` selects, in one query."""
     projection = ["ClusterId", "ProcId", *attributes]
     return _rows(schedd.query(constraint=constraint, projection=projection), attributes)
@@ -184,13 +253,13 @@ def named(constraint: str, ids: Iterable[str]) -> str:
     return f"({constraint}) && ({' || '.join(each) or 'false'})"
 
 
-def history(schedd: Any, constraint: str, attributes: Iterable[str], most: int) -> Rows:
+def history(schedd: Schedd, constraint: str, attributes: Iterable[str], most: int) -> Rows:
     """Return the jobs that have left the queue and that `constraint` selects, the latest `most`."""
     projection = ["ClusterId", "ProcId", *attributes]
     return _rows(schedd.history(constraint, projection, most), attributes)
 
 
-def _rows(ads: Iterable[Any], attributes: Iterable[str]) -> Rows:
+def _rows(ads: Iterable[Ad], attributes: Iterable[str]) -> Rows:
     plain = (int, float, str, bool)
     wanted = tuple(attributes)
     return {
@@ -201,7 +270,7 @@ def _rows(ads: Iterable[Any], attributes: Iterable[str]) -> Rows:
     }
 
 
-def value(ad: Any, name: str) -> Any:
+def value(ad: Ad, name: str) -> Any:
     """Return an attribute of a job, None if undefined.
 
     A reason may quote a file name of the job, with any bytes: then it is returned in the syntax of
@@ -213,7 +282,7 @@ def value(ad: Any, name: str) -> Any:
         return str(ad.lookup(name))
 
 
-def retrieve(htcondor: ModuleType, schedd: Any, constraint: str, ids: list[str]) -> dict[str, Any]:
+def retrieve(htcondor: ModuleType, schedd: Schedd, constraint: str, ids: list[str]) -> Retrieved:
     """Fetch the outputs of these jobs, as far as `constraint` selects them, into their folders;
     return which `failed`, and `why` the last did.
 

@@ -24,6 +24,7 @@ from ..model.resources import Request, Shape
 from .bundle_folder import BundleFolders
 from .job_ad import ATTRIBUTES, JOB_KEY, job_snapshot
 from .polling import JobSnapshot, ended
+from .remote_operations import Keeper
 from .submit_description import (
     APART,
     AVOID,
@@ -205,14 +206,15 @@ class CondorQueue:
         # not its date, which says when a run used it last, if it is one of the cache
         return key_of(image, status.st_size, status.st_ino)
 
-    def _keep(self, submission: Submission, name: str, *, sent: bool) -> dict[str, Any]:
+    def _keep(self, submission: Submission, name: str, *, sent: bool) -> Keeper:
         """Return the `cluster` of the job that keeps an image as `name`, and the `path` of the
         image there if it was `sent`.
         """
         job = keeper(submission, self._identity, self._folder, name, sent=sent)
         kept = f'{self._mine} && {KEPT_IMAGE} =?= "{name}"'
         timeout_s = TRANSFER_S if sent else QUERY_S
-        return dict(self._ask("keep_image", timeout_s, constraint=kept, description=job))
+        kept_by: Keeper = self._ask("keep_image", timeout_s, constraint=kept, description=job)
+        return kept_by
 
     def find(self) -> dict[str, str]:
         found = self._ask("find")
@@ -320,7 +322,7 @@ class CondorQueue:
         """End the worker process."""
         self._worker.close()
 
-    def _ask(self, do: str, timeout_s: float = QUERY_S, **more: Any) -> Any:
+    def _ask(self, do: str, timeout_s: float = QUERY_S, **more: object) -> Any:
         request = {"do": do, "at": self._address, "constraint": self._mine, **more}
         return self._worker.ask(request, timeout_s=timeout_s)
 

@@ -10,6 +10,7 @@ import fcntl
 import json
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from . import remote_operations as remote
@@ -71,12 +72,14 @@ def main() -> None:
         print(json.dumps(answer), flush=True)
 
 
-def _schedd(htcondor: Any, request: Request) -> Any:
+def _schedd(htcondor: ModuleType, request: Request) -> remote.Schedd:
     address = request["at"]
-    return htcondor.Schedd(remote.location(htcondor, address)) if address else htcondor.Schedd()
+    at = (remote.location(htcondor, address),) if address else ()
+    schedd: remote.Schedd = htcondor.Schedd(*at)
+    return schedd
 
 
-def _ping(htcondor: Any, request: Request) -> dict[str, str]:
+def _ping(htcondor: ModuleType, request: Request) -> dict[str, str]:
     schedd = htcondor.Schedd()
     schedd.query(constraint="false", projection=["ClusterId"], limit=1)
     located = htcondor.Collector().locate(htcondor.DaemonType.Schedd)
@@ -84,7 +87,7 @@ def _ping(htcondor: Any, request: Request) -> dict[str, str]:
     return {"version": str(located.get("CondorVersion", "")), "user": str(user)}
 
 
-def _submit(htcondor: Any, request: Request) -> dict[str, int]:
+def _submit(htcondor: ModuleType, request: Request) -> dict[str, int]:
     submit, schedd = htcondor.Submit(request["description"]), _schedd(htcondor, request)
     if request["at"]:
         result = remote.submit(htcondor, schedd, submit, request["items"])
@@ -95,7 +98,9 @@ def _submit(htcondor: Any, request: Request) -> dict[str, int]:
     return {"cluster": result.cluster(), "first_proc": result.first_proc()}
 
 
-def _check(htcondor: Any, schedd: Any, cluster: int, expected: dict[str, str]) -> None:
+def _check(
+    htcondor: ModuleType, schedd: remote.Schedd, cluster: int, expected: dict[str, str]
+) -> None:
     """Remove the jobs again if the access point has changed attributes that identify them."""
     of_cluster = f"ClusterId == {cluster}"
     for ad in schedd.query(constraint=of_cluster, projection=list(expected), limit=1):
@@ -109,12 +114,12 @@ def _check(htcondor: Any, schedd: Any, cluster: int, expected: dict[str, str]) -
                 )
 
 
-def _keep_image(htcondor: Any, request: Request) -> dict[str, Any]:
+def _keep_image(htcondor: ModuleType, request: Request) -> remote.Keeper:
     schedd, description = _schedd(htcondor, request), request["description"]
     return remote.keep_image(htcondor, schedd, request["constraint"], description)
 
 
-def _find(htcondor: Any, request: Request) -> dict[str, str]:
+def _find(htcondor: ModuleType, request: Request) -> dict[str, str]:
     attributes = ["ClusterId", "ProcId", "OSGPilotJobKey"]
     schedd, constraint = _schedd(htcondor, request), request["constraint"]
     if request["at"]:
@@ -125,7 +130,7 @@ def _find(htcondor: Any, request: Request) -> dict[str, str]:
     return {ad["OSGPilotJobKey"]: f"{ad['ClusterId']}.{ad['ProcId']}" for ad in ads}
 
 
-def _held(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
+def _held(htcondor: ModuleType, request: Request) -> dict[str, dict[str, float | str]]:
     attributes = ["ClusterId", "ProcId", "EnteredCurrentStatus", "HoldReason"]
     attributes += ["HoldReasonCode", "HoldReasonSubCode"]
     held = f"({request['constraint']}) && JobStatus == 5 && {OF_RULES}"
@@ -141,7 +146,7 @@ def _held(htcondor: Any, request: Request) -> dict[str, dict[str, Any]]:
     }
 
 
-def _tagged(htcondor: Any, request: Request) -> list[list[str]]:
+def _tagged(htcondor: ModuleType, request: Request) -> list[list[str]]:
     # with spooled inputs, a job's Iwd is a folder of the schedd
     attributes = ["OSGPilotWorkflow", "SUBMIT_Iwd", "Iwd"]
     ads = _schedd(htcondor, request).query(constraint=request["constraint"], projection=attributes)
@@ -151,16 +156,16 @@ def _tagged(htcondor: Any, request: Request) -> list[list[str]]:
     ]
 
 
-def _remove(htcondor: Any, request: Request) -> None:
+def _remove(htcondor: ModuleType, request: Request) -> None:
     # (reason, code): a bare string is dropped by the bindings
     _act(htcondor, htcondor.JobAction.Remove, request, reason=(request["reason"], 1))
 
 
-def _force_remove(htcondor: Any, request: Request) -> None:
+def _force_remove(htcondor: ModuleType, request: Request) -> None:
     _act(htcondor, htcondor.JobAction.RemoveX, request)
 
 
-def _release(htcondor: Any, request: Request) -> None:
+def _release(htcondor: ModuleType, request: Request) -> None:
     schedd = _schedd(htcondor, request)
     for ids in _chunks(request["ids"]):
         # by constraint: the id of a job that is gone would undo the whole transaction
@@ -168,7 +173,7 @@ def _release(htcondor: Any, request: Request) -> None:
     _act(htcondor, htcondor.JobAction.Release, request)
 
 
-def _rematch(htcondor: Any, request: Request) -> None:
+def _rematch(htcondor: ModuleType, request: Request) -> None:
     schedd, ours = _schedd(htcondor, request), f"HoldReasonSubCode == {int(request['subcode'])}"
     for ids in _chunks(request["ids"]):
         # by constraint: a job that runs by now must not be held
@@ -179,7 +184,7 @@ def _rematch(htcondor: Any, request: Request) -> None:
         schedd.act(htcondor.JobAction.Release, held)
 
 
-def _negotiation(htcondor: Any, request: Request) -> dict[str, Any]:
+def _negotiation(htcondor: ModuleType, request: Request) -> dict[str, object]:
     """Return idle jobs that were refused since, or that the schedd itself delays."""
     waits = f"LastRejMatchTime > {int(request['since_s'])} || JobCoolDownExpiration > time()"
     idle = f"({request['constraint']}) && {IDLE} && ({waits} || JobStatus == {BLOCKED})"
@@ -205,22 +210,24 @@ def _negotiation(htcondor: Any, request: Request) -> dict[str, Any]:
     }
 
 
-def _edit(htcondor: Any, request: Request) -> None:
+def _edit(htcondor: ModuleType, request: Request) -> None:
     _edit_all(htcondor, _schedd(htcondor, request), request["constraint"], request["edits"])
 
 
-def _let_start(htcondor: Any, request: Request) -> None:
+def _let_start(htcondor: ModuleType, request: Request) -> None:
     for ids in _chunks(request["ids"]):
         _edit_all(htcondor, _schedd(htcondor, request), _named(request, ids), request["edits"])
 
 
-def _prioritize(htcondor: Any, request: Request) -> None:
+def _prioritize(htcondor: ModuleType, request: Request) -> None:
     schedd, edits = _schedd(htcondor, request), {"JobPrio": str(int(request["priority"]))}
     for ids in _chunks(request["ids"]):
         _edit_all(htcondor, schedd, f"JobPrio =!= {FIRST} && {_named(request, ids)}", edits)
 
 
-def _edit_all(htcondor: Any, schedd: Any, constraint: str, edits: dict[str, str]) -> None:
+def _edit_all(
+    htcondor: ModuleType, schedd: remote.Schedd, constraint: str, edits: dict[str, str]
+) -> None:
     """Set attributes of the jobs that `constraint` selects; it is no error if there are none."""
     for attribute, value in edits.items():
         try:
@@ -230,13 +237,15 @@ def _edit_all(htcondor: Any, schedd: Any, constraint: str, edits: dict[str, str]
                 raise
 
 
-def _act(htcondor: Any, action: Any, request: Request, **more: Any) -> None:
+def _act(
+    htcondor: ModuleType, action: object, request: Request, reason: tuple[str, int] | None = None
+) -> None:
     """Act on the jobs that `constraint` selects, only on `ids` among them if given."""
     schedd, ids = _schedd(htcondor, request), request["ids"]
     parts = [None] if ids is None else _chunks(ids)
     for part in parts:
         selected = request["constraint"] if part is None else _named(request, part)
-        schedd.act(action, selected, **more)
+        schedd.act(action, selected, reason=reason)
 
 
 def _named(request: Request, ids: list[str]) -> str:
@@ -247,12 +256,13 @@ def _chunks(ids: list[str]) -> list[list[str]]:
     return [ids[start : start + ACT_CHUNK] for start in range(0, len(ids), ACT_CHUNK)]
 
 
-def _collector(htcondor: Any, request: Request) -> Any:
+def _collector(htcondor: ModuleType, request: Request) -> remote.Collector:
     manager = request["manager"]
-    return htcondor.Collector(manager) if manager else htcondor.Collector()
+    collector: remote.Collector = htcondor.Collector(*filter(None, [manager]))
+    return collector
 
 
-def _pilots(htcondor: Any, request: Request) -> dict[str, Any]:
+def _pilots(htcondor: ModuleType, request: Request) -> dict[str, object]:
     attributes = ["OSGPILOT_PILOT_ID", "JobId", "Machine", _TESTED, _METHODS, *_SLOT_SIZES]
     ads = _collector(htcondor, request).query(
         htcondor.AdType.Startd, constraint=request["constraint"], projection=attributes
@@ -275,7 +285,7 @@ def _pilots(htcondor: Any, request: Request) -> dict[str, Any]:
     return {"jobs": found, "methods": methods, "machines": machines, "untested": untested}
 
 
-def _occupied(htcondor: Any, request: Request) -> dict[str, list[Any]]:
+def _occupied(htcondor: ModuleType, request: Request) -> dict[str, list[Any]]:
     """Return for each pilot when the pool last got its ad, and the jobs in it."""
     attributes = ["OSGPILOT_PILOT_ID", "JobId", "LastHeardFrom", "PartitionableSlot"]
     ads = _collector(htcondor, request).query(
@@ -292,7 +302,7 @@ def _occupied(htcondor: Any, request: Request) -> dict[str, list[Any]]:
     return found
 
 
-def _is_slot(ad: Any) -> bool:
+def _is_slot(ad: remote.Ad) -> bool:
     """Return True if the attributes to read from a slot's ad are valid."""
     names = (ad.get("OSGPILOT_PILOT_ID"), ad.get("JobId", ""))
     sizes = (ad.get(name, 0) for name in _SLOT_SIZES)
@@ -301,14 +311,14 @@ def _is_slot(ad: Any) -> bool:
     )
 
 
-def _greet(htcondor: Any, request: Request) -> dict[str, Any]:
+def _greet(htcondor: ModuleType, request: Request) -> dict[str, object]:
     try:
         return remote.greet(htcondor, request["at"])
     except remote.NotReadyError as why:
         return {"problem": str(why)}
 
 
-def _gate(htcondor: Any, request: Request) -> dict[str, str]:
+def _gate(htcondor: ModuleType, request: Request) -> dict[str, str]:
     address = request["at"]
     if address:
         there = remote.location(htcondor, address)
@@ -318,25 +328,25 @@ def _gate(htcondor: Any, request: Request) -> dict[str, str]:
     return {"address": str(there.get("MyAddress", "")), "user": str(user)}
 
 
-def _look(htcondor: Any, request: Request) -> remote.Rows:
+def _look(htcondor: ModuleType, request: Request) -> remote.Rows:
     constraint = f"({request['constraint']}) && {OF_RULES}"
     return remote.look(_schedd(htcondor, request), constraint, request["attributes"])
 
 
-def _history(htcondor: Any, request: Request) -> remote.Rows:
+def _history(htcondor: ModuleType, request: Request) -> remote.Rows:
     named = _named(request, request["ids"])
     return remote.history(
         _schedd(htcondor, request), named, request["attributes"], len(request["ids"])
     )
 
 
-def _retrieve(htcondor: Any, request: Request) -> dict[str, Any]:
+def _retrieve(htcondor: ModuleType, request: Request) -> remote.Retrieved:
     return remote.retrieve(
         htcondor, _schedd(htcondor, request), request["constraint"], request["ids"]
     )
 
 
-OPERATIONS: dict[str, Callable[[Any, Request], Any]] = {
+OPERATIONS: dict[str, Callable[[ModuleType, Request], object]] = {
     "ping": _ping,
     "pilots": _pilots,
     "occupied": _occupied,

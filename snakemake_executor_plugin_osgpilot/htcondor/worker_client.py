@@ -35,7 +35,7 @@ class Worker:
         self._lock = threading.Lock()
         self._turn = WorkerLock(turn)
 
-    def ask(self, request: dict[str, Any], *, timeout_s: float) -> Any:
+    def ask(self, request: dict[str, object], *, timeout_s: float) -> Any:
         """Return the answer to `request`.
 
         Raises `OutcomeUnknownError` without an answer within `timeout_s` or a connection to the
@@ -59,7 +59,7 @@ class Worker:
             )
         answer = json.loads(line)
         if "error" in answer:
-            raise failure(request["do"], answer["error"])
+            raise failure(str(request["do"]), answer["error"])
         return answer["ok"]
 
     def interrupt(self) -> None:

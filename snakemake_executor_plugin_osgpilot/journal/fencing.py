@@ -28,7 +28,7 @@ class Guarded:
     A suspended process may wake up in the middle of any action, so each single request is checked.
     """
 
-    def __init__(self, port: Any, check: Callable[[], None]) -> None:
+    def __init__(self, port: object, check: Callable[[], None]) -> None:
         self._port, self._check = port, check
 
     def __getattr__(self, name: str) -> Any:
@@ -36,7 +36,7 @@ class Guarded:
         if name in _ALWAYS or not callable(found):
             return found
 
-        def checked(*arguments: Any, **named: Any) -> Any:
+        def checked(*arguments: object, **named: object) -> Any:
             self._check()
             return found(*arguments, **named)
 

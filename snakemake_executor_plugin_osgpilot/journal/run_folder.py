@@ -98,7 +98,7 @@ def record(
     pilots: Iterable[Pilot],
     now_s: float,
     samples: Mapping[str, list[Sample]] | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return a run as plain data: jobs by rule, pilots, core-hours used and charged, and `samples`
     of how long jobs took with inputs of which size.
     """
@@ -125,7 +125,7 @@ def charged_s(pilot: Pilot, now_s: float) -> float:
     return max(0.0, (pilot.ended_s or now_s) - pilot.started_s)
 
 
-def _rule(sums: RuleSums, now_s: float) -> dict[str, Any]:
+def _rule(sums: RuleSums, now_s: float) -> dict[str, object]:
     return {
         "jobs": sums.jobs,
         "done": sums.done,
@@ -135,7 +135,7 @@ def _rule(sums: RuleSums, now_s: float) -> dict[str, Any]:
     }
 
 
-def _pilot(pilot: Pilot, now_s: float) -> dict[str, Any]:
+def _pilot(pilot: Pilot, now_s: float) -> dict[str, object]:
     return {
         "name": pilot.name,
         "allocation": pilot.allocation_id,
@@ -149,7 +149,7 @@ def _pilot(pilot: Pilot, now_s: float) -> dict[str, Any]:
     }
 
 
-def write(folder: RunFolder, content: dict[str, Any]) -> None:
+def write(folder: RunFolder, content: dict[str, object]) -> None:
     """Replace the record of the run."""
     write_atomically(folder.path / RECORD, json.dumps(content, indent=1))
 

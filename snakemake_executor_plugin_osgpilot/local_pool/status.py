@@ -1,7 +1,7 @@
 """The state of a pool's services, queried now."""
 
 import subprocess
-from typing import Any
+from typing import Required, TypedDict
 
 from .paths import instance_folder
 from .session import exec_argv
@@ -16,7 +16,21 @@ QUESTIONS = {
 }
 
 
-def status_of(name: str) -> dict[str, Any]:
+class Status(TypedDict, total=False):
+    """The state of a pool; only `name` and `up` if it is not up, None for no answer."""
+
+    name: Required[str]
+    up: Required[bool]
+    supervisor: int
+    hosts: dict[str, int]
+    work: list[str]
+    nodes: list[str] | None
+    slurm_jobs: list[str] | None
+    access_points: list[str] | None
+    slots: list[str] | None
+
+
+def status_of(name: str) -> Status:
     """Return the state of the pool `name`; None for an answer that did not come."""
     instance_folder(name)
     running = find(name)
@@ -29,11 +43,14 @@ def status_of(name: str) -> dict[str, Any]:
         "supervisor": running.supervisor,
         "hosts": running.hosts,
         "work": running.work,
-        **answers,
+        "nodes": answers["nodes"],
+        "slurm_jobs": answers["slurm_jobs"],
+        "access_points": answers["access_points"],
+        "slots": answers["slots"],
     }
 
 
-def text_of(status: dict[str, Any]) -> str:
+def text_of(status: Status) -> str:
     """Return `status` as text."""
     if not status["up"]:
         return f"the pool {status['name']!r} is not up"

@@ -17,6 +17,7 @@ from ..common.log_output import current_label
 from ..common.printable import one_line, printable
 from ..common.redact import Redactor
 from ..common.snakemake_compat import wrap_terminal_stream
+from ..common.snakemake_types import SnakemakeLogger
 from .progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ class SnakemakeHandler(logging.Handler):
     Messages include output of HTCondor, Slurm and jobs: `redact` masks secrets in it.
     """
 
-    def __init__(self, snakemake_logger: Any, redact: Redactor) -> None:
+    def __init__(self, snakemake_logger: SnakemakeLogger, redact: Redactor) -> None:
         super().__init__()
         self._logger, self._redact = snakemake_logger, redact
 
@@ -107,7 +108,9 @@ class SnakemakeHandler(logging.Handler):
 class ProgressReporter:
     """Shows the progress of one run, until it is closed."""
 
-    def __init__(self, snakemake_logger: Any, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, snakemake_logger: SnakemakeLogger, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._now_s = now_s
         self._status_line = _status_line(snakemake_logger)
         self._begun_s = self._now_s()
@@ -142,7 +145,7 @@ def _joined(texts: Iterable[str]) -> str:
     return "  |  ".join(text for text in texts if text)
 
 
-def _status_line(snakemake_logger: Any) -> StatusLine | None:
+def _status_line(snakemake_logger: SnakemakeLogger) -> StatusLine | None:
     """Return the status line of the terminal that Snakemake logs to; None if it logs elsewhere."""
     if os.environ.get("TERM", "dumb") == "dumb":
         return None

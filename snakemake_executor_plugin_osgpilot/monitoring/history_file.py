@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from ..errors import OsgpilotError
 from .line_check import FULL, Line
@@ -125,7 +124,7 @@ def _encoded(line: Line) -> str:
 
 
 def _decoded(line: bytes) -> Line | None:
-    content: Any
+    content: object
     try:
         # half the cost of `json.loads` for a short line
         text = line.decode()

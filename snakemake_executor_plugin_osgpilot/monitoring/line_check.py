@@ -34,7 +34,7 @@ def _number(value: Any) -> bool:
     return type(value) in (int, float) and -LARGEST < value < LARGEST
 
 
-def _count(value: Any) -> bool:
+def _count(value: object) -> bool:
     return type(value) is int and 0 <= value < LARGEST
 
 
@@ -42,11 +42,11 @@ def _cores(value: Any) -> bool:
     return _count(value) and value <= CORES_MAX
 
 
-def _text(value: Any) -> bool:
+def _text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _flag(value: Any) -> bool:
+def _flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
@@ -66,7 +66,7 @@ def _entry(*checks: Check, rest: Check = lambda value: False) -> Check:
     """Return a check of a list: its first items by `checks`, all others by `rest`."""
     needed = len(checks)
 
-    def check(value: Any) -> bool:
+    def check(value: object) -> bool:
         if type(value) is not list or len(value) < needed:
             return False
         return all(valid(each) for valid, each in zip(checks, value, strict=False)) and all(
@@ -84,7 +84,7 @@ def _entries(*checks: Check, rest: Check = lambda value: False) -> Check:
     """
     entry, known = _entry(*checks, rest=rest), dict[tuple[type, ...], tuple[int, ...]]()
 
-    def check(value: Any) -> bool:
+    def check(value: object) -> bool:
         if type(value) is not list:
             return False
         for each in value:
@@ -109,7 +109,7 @@ def _has(optional: dict[str, Check] | None = None, /, **needed: Check) -> Check:
     checks = tuple(needed.items())
     more = tuple((optional or {}).items())
 
-    def check(value: Any) -> bool:
+    def check(value: object) -> bool:
         if not isinstance(value, dict):
             return False
         for name, valid in checks:

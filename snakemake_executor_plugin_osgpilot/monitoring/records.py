@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..jobs.state.events import CommandUsage, ImageSent
 from ..jobs.state.job import Job, JobState
@@ -121,7 +121,7 @@ def steps(counted: Steps) -> Line:
     return {"kind": "steps", **counted._asdict()}
 
 
-def _move(job: Job, at_s: float, clean: Callable[[str], str]) -> tuple[str, list[Any]]:
+def _move(job: Job, at_s: float, clean: Callable[[str], str]) -> tuple[str, list[object]]:
     key = job.key
     match job.state:
         case JobState.RUNNING:

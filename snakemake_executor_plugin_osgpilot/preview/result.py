@@ -125,7 +125,7 @@ class Preview:
         verdicts = (each for project in self.projects for each in project.verdicts)
         return bool(self.in_use) or not all(each.accepted for each in verdicts)
 
-    def as_data(self) -> dict[str, Any]:
+    def as_data(self) -> dict[str, object]:
         """Return it as plain data for JSON, without infinities."""
         routes = [
             {
@@ -156,7 +156,7 @@ def _named(project: dict[str, Any]) -> dict[str, Any]:
     return project
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, dict):
         return {key: _finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

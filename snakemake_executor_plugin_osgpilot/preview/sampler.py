@@ -91,7 +91,7 @@ class Sampler:
             {place: source_of(place, workdir) for place in each} for each in places
         )
 
-    def software(self, jobs: Iterable[Any]) -> tuple[PlannedSoftware, ...]:
+    def software(self, jobs: Iterable[SingleJob]) -> tuple[PlannedSoftware, ...]:
         """Return the conda environments of single jobs. Raises `InputError`."""
         rules: dict[tuple[Environment, Packed | None], set[str]] = {}
         for job in jobs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from io import StringIO
@@ -86,7 +87,7 @@ def _errors_without_usage() -> Iterator[None]:
         print(_USAGE.sub("Error: ", said.getvalue()), end="", file=sys.stderr)
 
 
-def _check(args: Any) -> None:
+def _check(args: Namespace) -> None:
     if args.executor != NAME:
         raise InputError(
             f"with these arguments and profiles, Snakemake's executor is {args.executor or 'local'}"

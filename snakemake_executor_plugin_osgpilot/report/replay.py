@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from ..model.resources import JobClass, Shape
 from ..monitoring.line_check import FULL, Line, is_whole
@@ -127,7 +126,7 @@ class ReplayedRun:
         self.first_s = min(self.first_s or at_s, at_s)
         self.last_s = max(self.last_s, at_s)
 
-    def _note(self, key: str, at_s: float, kind: str, values: Iterable[Any]) -> None:
+    def _note(self, key: str, at_s: float, kind: str, values: Iterable[object]) -> None:
         """Record an event of a job; its first line may still come."""
         self._events[key].append((self.lives, at_s, RANK[kind], tuple(values)))
         self._dirty.add(key)

@@ -171,7 +171,7 @@ class View:
     sites: dict[str, SiteView] = field(default_factory=dict)
     error: str = ""
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """Return all of it for JSON."""
         steps = self.progress.steps
         plain = asdict(self)

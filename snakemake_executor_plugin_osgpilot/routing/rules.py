@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from ..common.names import safe_name
 from ..common.snakemake_types import AnyJob, Dag, SingleJob
@@ -27,6 +27,8 @@ SAMPLE_MAX = 20
 """Maximum number of jobs sampled per rule: evaluating resources of 40,000 jobs takes 18 s."""
 
 _MB = 1024 * 1024
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -209,17 +211,18 @@ def _projects(samples: Mapping[str, list[SingleJob]]) -> dict[str, str]:
 
 
 def _sharings(samples: Mapping[str, list[SingleJob]]) -> dict[str, str]:
-    given = dict(_set(samples, SHARING))
-    for name, value in given.items():
+    given = {}
+    for name, value in _set(samples, SHARING):
         if value not in list(PilotSharing):
             raise InputError(
                 f"rule {name}: the resource osgpilot_pilot_sharing is {value!r}; it can be "
                 f"{', '.join(PilotSharing)}"
             )
+        given[name] = str(value)
     return given
 
 
-def _set(samples: Mapping[str, list[SingleJob]], resource: str) -> Iterator[tuple[str, Any]]:
+def _set(samples: Mapping[str, list[SingleJob]], resource: str) -> Iterator[tuple[str, object]]:
     """Yield the rules that set `resource`, with its value. Raises `InputError` if jobs differ."""
     for name, jobs in samples.items():
         value = _same(name, resource, jobs)
@@ -227,7 +230,7 @@ def _set(samples: Mapping[str, list[SingleJob]], resource: str) -> Iterator[tupl
             yield name, value
 
 
-def _same(name: str, resource: str, jobs: Iterable[AnyJob]) -> Any:
+def _same(name: str, resource: str, jobs: Iterable[AnyJob]) -> object:
     values = {repr(value): value for value in (resources_of(job).get(resource) for job in jobs)}
     if len(values) > 1:
         raise InputError(
@@ -237,7 +240,7 @@ def _same(name: str, resource: str, jobs: Iterable[AnyJob]) -> Any:
     return next(iter(values.values()), None)
 
 
-def _agreed(resource: str, given: Mapping[str, Any]) -> Any:
+def _agreed(resource: str, given: Mapping[str, _Value]) -> _Value | None:
     """Return the value set by rules of a group, None if none. Raises `InputError` if they differ.
 
     "auto" does not yield to other values: Snakemake cannot group text with anything else.

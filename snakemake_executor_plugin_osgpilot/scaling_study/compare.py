@@ -7,7 +7,7 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from ..errors import InputError
 from ..simulator import world
@@ -15,6 +15,9 @@ from ..simulator.model import Outcome, Workload
 from .lower_bounds import Limits, limits
 from .policies.registry import Choice
 from .scenarios import give, given, scenario
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class Task(NamedTuple):
@@ -158,7 +161,7 @@ class Bench:
         bounds = dict(zip(known, self._mapped(bounds_of, known), strict=True))
         return [ratio(run, bounds[case]) for run, case in zip(listed, cases, strict=True)]
 
-    def _mapped(self, work: Callable[[Any], Any], items: list[Any]) -> Iterator[Any]:
+    def _mapped(self, work: Callable[[_Item], _Result], items: list[_Item]) -> Iterator[_Result]:
         if self._workers <= 1 or len(items) <= 1:
             yield from map(work, items)
             return

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..errors import MissingPrerequisiteError
@@ -51,7 +52,7 @@ def svg(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def _plane(axes: Any, name: str, rows: Sequence[Row]) -> None:
+def _plane(axes: Axes, name: str, rows: Sequence[Row]) -> None:
     axes.set_title(name)
     axes.set_xlabel("makespan / T*")
     axes.set_ylabel("charged / CH*")
@@ -70,7 +71,7 @@ def _plane(axes: Any, name: str, rows: Sequence[Row]) -> None:
         axis.set_minor_formatter(lambda value, _: f"{value:g}" if value in (2, 3, 5) else "")
 
 
-def _point(axes: Any, row: Row) -> None:
+def _point(axes: Axes, row: Row) -> None:
     x, y = row.makespan, row.charged
     axes.errorbar(
         x.median,
@@ -96,6 +97,6 @@ def _look(rule: str) -> dict[str, Any]:
     }
 
 
-def _legend(axes: Any, figure: Any) -> None:
+def _legend(axes: Axes, figure: Figure) -> None:
     handles = [axes.plot([], [], label=rule, **_look(rule))[0] for rule in (OURS, *RULES)]
     figure.legend(handles=handles, loc="lower center", ncols=6, frameon=False)

@@ -6,7 +6,7 @@ import csv
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 from .compare import Ratio
 from .paired import Paired, paired
@@ -190,9 +190,9 @@ def _order(scenarios: list[str]) -> Callable[[Row], tuple[int, bool, str, str]]:
     return lambda row: (places[row.scenario], row.rule != OURS, row.rule, row.taste)
 
 
-def as_record(row: Row) -> dict[str, Any]:
+def as_record(row: Row) -> dict[str, object]:
     """Return a row as plain data; what is infinite (a run that did not end) becomes None."""
-    record: dict[str, Any] = {}
+    record: dict[str, object] = {}
     for name, value in row._asdict().items():
         if isinstance(value, (Interval, Paired)):
             record[name] = _finite(value[0])
@@ -206,17 +206,17 @@ def _finite(value: float) -> float | None:
     return round(value, 4) if math.isfinite(value) else None
 
 
-def write_csv(listed: Sequence[Mapping[str, Any]], out: TextIO) -> None:
+def write_csv(listed: Sequence[Mapping[str, object]], out: TextIO) -> None:
     """Write records as CSV, with a header line."""
     writer = csv.DictWriter(out, list(listed[0]) if listed else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(listed)
 
 
-def as_run_record(ratio: Ratio) -> dict[str, Any]:
+def as_run_record(ratio: Ratio) -> dict[str, object]:
     """Return a single run as plain data."""
     run = ratio.run
-    record: dict[str, Any] = {
+    record: dict[str, object] = {
         "scenario": run.task.scenario,
         "rule": run.task.choice.rule,
         "knobs": " ".join(f"{name}={value}" for name, value in run.task.choice.knobs),

@@ -9,7 +9,7 @@ import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import cloudpickle
 
 from ..common.snakemake_compat import plain_files, rule_proxies
+from ..common.snakemake_types import Rule, Workflow
 from ..errors import InputError
 from .module_sources import installed_folders, own_folders
 from .path_rewriting import PathRewriter
@@ -39,7 +40,7 @@ _DYNAMIC = {"globals", "eval", "exec"}
 """Functions through which a body can use any name of its Snakefile."""
 
 
-def pickled(value: Any, rule: Any, paths: PathRewriter) -> tuple[str, BodyPickler]:
+def pickled(value: object, rule: Rule, paths: PathRewriter) -> tuple[str, BodyPickler]:
     """Return `value` as text. Raises `InputError` naming the rule if it cannot travel."""
     buffer = io.BytesIO()
     pickler = BodyPickler(buffer, rule.workflow, paths)
@@ -59,7 +60,7 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _culprit(pickler: BodyPickler, rule: Any, paths: PathRewriter) -> str:
+def _culprit(pickler: BodyPickler, rule: Rule, paths: PathRewriter) -> str:
     """Return the name of the first global that cannot be pickled."""
     for name, value in pickler.used.items():
         if isinstance(value, FunctionType):
@@ -87,19 +88,19 @@ class BodyPickler(PortablePickler, cloudpickle.Pickler):  # type: ignore[misc]
     texts name by absolute paths. Stand-ins have persistent ids of two values.
     """
 
-    def __init__(self, file: io.BytesIO, workflow: Any, paths: PathRewriter) -> None:
+    def __init__(self, file: io.BytesIO, workflow: Workflow, paths: PathRewriter) -> None:
         super().__init__(file, self._named, protocol=5)
         self._workflow, self._paths = workflow, paths
-        self._snakemakes: Mapping[str, Any] = workflow.vanilla_globals
-        self.used: dict[str, Any] = {}
+        self._snakemakes: Mapping[str, object] = workflow.vanilla_globals
+        self.used: dict[str, object] = {}
         self.snakefiles: dict[str, None] = {}
         self.files: dict[str, None] = {}
-        self._stand_ins: dict[int, tuple[Any, Any]] = {}
+        self._stand_ins: dict[int, tuple[object, object]] = {}
 
-    def persistent_id(self, value: Any) -> Any:
+    def persistent_id(self, value: object) -> object:
         """Return what stands for `value`, None if it is pickled as it is."""
         kind = type(value)
-        if kind is SourceName:
+        if isinstance(value, SourceName):
             return self.parts(moved(value, self._paths))
         if not _is_snakemakes(kind):
             return super().persistent_id(value)
@@ -113,7 +114,7 @@ class BodyPickler(PortablePickler, cloudpickle.Pickler):  # type: ignore[misc]
             self.files |= dict.fromkeys(self._paths.value(text)[1])
         return there
 
-    def reducer_override(self, value: Any) -> Any:
+    def reducer_override(self, value: object) -> Any:
         """Return how a function, a class or a path is pickled."""
         if value is os.environ:
             # that of the job; a copy would take along every secret of this process
@@ -133,10 +134,10 @@ class BodyPickler(PortablePickler, cloudpickle.Pickler):  # type: ignore[misc]
                 return _with_stable_id(value, self._by_value(value))
         return self._by_value(value)
 
-    def _by_value(self, value: Any) -> Any:
+    def _by_value(self, value: object) -> Any:
         return cloudpickle.Pickler.reducer_override(self, value)
 
-    def _function(self, function: FunctionType) -> Any:
+    def _function(self, function: FunctionType) -> object:
         with _without_module(function):
             reduced = self._by_value(function)
         if reduced is NotImplemented or len(reduced) < 3:
@@ -152,7 +153,7 @@ class BodyPickler(PortablePickler, cloudpickle.Pickler):  # type: ignore[misc]
 
 
 @contextmanager
-def _without_module(definition: Any) -> Iterator[None]:
+def _without_module(definition: object) -> Iterator[None]:
     """Have cloudpickle see that a function or class is from a Snakefile.
 
     These have no module (Snakemake 9.27.1), and are found in `snakemake.workflow`, whose names
@@ -168,7 +169,7 @@ def _without_module(definition: Any) -> Iterator[None]:
         definition.__module__ = None
 
 
-def _with_stable_id(definition: type, reduced: Any) -> Any:
+def _with_stable_id(definition: type, reduced: object) -> object:
     """Return `reduced` with an id of the class that does not change from process to process."""
     if reduced is NotImplemented or not isinstance(reduced, tuple):
         return reduced
@@ -199,15 +200,15 @@ def _stable_id(definition: type) -> str:
 
 
 def _mentioned(
-    function: FunctionType, used: Mapping[str, Any], snakemakes: Mapping[str, Any]
-) -> dict[str, Any]:
+    function: FunctionType, used: Mapping[str, object], snakemakes: Mapping[str, object]
+) -> dict[str, object]:
     """Return the globals that strings of a function mention, as in `shell("echo {SAMPLES}")`."""
     there = function.__globals__
     own = {name for name, value in there.items() if snakemakes.get(name, there) is not value}
     own -= {*function.__code__.co_varnames}
     if _DYNAMIC & {*_names(function.__code__)}:
         return {name: there[name] for name in sorted(own) if not name.startswith("__")}
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     texts = [*_texts(function.__code__), *(v for v in used.values() if isinstance(v, str))]
     while texts:
         for name in _NAME.findall(texts.pop()):
@@ -257,7 +258,7 @@ def _is_snakemakes(kind: type) -> bool:
     return (kind.__module__, kind.__name__) in _STAND_INS
 
 
-def _stand_in(value: Any, kind: str) -> tuple[str, dict[str, Any]]:
+def _stand_in(value: Any, kind: str) -> tuple[str, dict[str, object]]:
     """Return the name of an object of Snakemake in messages, and what a body may read of it."""
     if kind == "Workflow":
         return "workflow", {name: each for name, each in _settings(value) if _is_plain(each)}
@@ -280,19 +281,19 @@ def _stand_in(value: Any, kind: str) -> tuple[str, dict[str, Any]]:
     }
 
 
-def _settings(workflow: Any) -> Iterator[tuple[str, Any]]:
+def _settings(workflow: object) -> Iterator[tuple[str, object]]:
     for name in _OF_A_WORKFLOW:
         # some raise if the user did not set them
         with suppress(Exception):
             yield name, getattr(workflow, name)
 
 
-def _is_known(values: Any) -> bool:
+def _is_known(values: Iterable[object]) -> bool:
     """Return True if no value of a rule depends on its jobs."""
     return not any(callable(each) or hasattr(each, "callable") for each in values)
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     if isinstance(value, Mapping):
         return all(_is_plain(each) for pair in value.items() for each in pair)
     if isinstance(value, list | tuple):
@@ -301,7 +302,7 @@ def _is_plain(value: Any) -> bool:
 
 
 @contextmanager
-def _elsewhere_by_value(workflow: Any) -> Iterator[None]:
+def _elsewhere_by_value(workflow: Workflow) -> Iterator[None]:
     """Pickle by value what modules define that are neither installed nor travel as sources."""
     known = (*installed_folders(), *own_folders(workflow))
     imported = sys.modules

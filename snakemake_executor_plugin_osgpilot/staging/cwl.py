@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote
 from urllib.request import url2pathname
 
 from ..common.snakemake_compat import cwl_call
-from ..common.snakemake_types import Rule, SingleJob
+from ..common.snakemake_types import Resources, Rule, SingleJob
 from .path_rewriting import PathRewriter
 from .payload import HERE
 from .scripts import ScriptLines
@@ -24,7 +22,11 @@ def is_cwl(rule: Rule) -> bool:
 
 
 def cwl_lines(
-    job: SingleJob, resources: Mapping[str, Any], paths: PathRewriter, image: str, number: int = 0
+    job: SingleJob,
+    resources: Resources,
+    paths: PathRewriter,
+    image: str,
+    number: int = 0,
 ) -> ScriptLines:
     """Return the shell text that calls the tool; files that it describes itself come back.
 
@@ -33,20 +35,23 @@ def cwl_lines(
     url, inputs = cwl_call(job, resources)
     named: dict[str, None] = {}
 
-    def moved(value: Any) -> Any:
+    def text_there(value: str) -> str:
+        text, files = paths.value(value)
+        named.update(dict.fromkeys(files))
+        return text
+
+    def moved(value: object) -> object:
         if isinstance(value, dict):
             return {name: moved(each) for name, each in value.items()}
         if isinstance(value, list):
             return [moved(each) for each in value]
         if not isinstance(value, str):
             return value
-        text, files = paths.value(value)
-        named.update(dict.fromkeys(files))
-        return text
+        return text_there(value)
 
     if url.startswith("file:"):
         # two slashes, which cwltool wants and Snakemake does not write with every Python
-        place = moved(url2pathname(url.removeprefix("file:").replace("///", "/", 1)))
+        place = text_there(url2pathname(url.removeprefix("file:").replace("///", "/", 1)))
         url = f"file://{quote(place, safe='/@')}"
     file = f"{_FOLDER}/osgpilot{number or ''}.cwl.json"
     text = json.dumps(moved(json.loads(inputs)), ensure_ascii=False)

@@ -20,7 +20,7 @@ from ..common.snakemake_compat import (
     shell_command,
     with_shell_affixes,
 )
-from ..common.snakemake_types import AnyJob, SingleJob
+from ..common.snakemake_types import AnyJob, EnvironmentModules, Resources, SingleJob
 from ..errors import InputError
 from .cwl import cwl_lines, is_cwl
 from .early_values import late_value, made_in_group, params_of, values_of
@@ -55,7 +55,7 @@ THREAD_VARIABLES = (
 )
 """Variables that Snakemake sets to a job's threads before a shell command (snakemake.shell)."""
 
-BodyLines = Callable[[SingleJob, Any, PathRewriter], tuple[str, tuple[str, ...]]]
+BodyLines = Callable[[SingleJob, Resources, PathRewriter], tuple[str, tuple[str, ...]]]
 """Returns shell lines for a job with a `run:` and its resources, and files that these name."""
 
 
@@ -270,14 +270,14 @@ def _script(job: SingleJob, number: int, repeat: int | None, run: _Run) -> Scrip
     return replace(lines, write=before, command=f"{whole}\n")
 
 
-def settle(job: SingleJob, resources: Any) -> None:
+def settle(job: SingleJob, resources: Resources) -> None:
     """Have the params of a job evaluated that depend on the `tmpdir` of the execution point."""
     if any("<TBD>" in str(value) for value in params_of(job)):
         settle_params(job, resources)
 
 
 def prologue(
-    job: SingleJob, environment: Mapping[str, str], traffic: TransferPolicy, resources: Any
+    job: SingleJob, environment: Mapping[str, str], traffic: TransferPolicy, resources: Resources
 ) -> str:
     """Return the shell lines before all else in the script of a job: variables, shared folders."""
     tmpdir = resources.get("tmpdir", TMPDIR)
@@ -287,7 +287,7 @@ def prologue(
     return f"{exports(variables)}{_shared_places(job, traffic, resources)}"
 
 
-def command_of(job: SingleJob, resources: Any, repeat: int | None = None) -> str:
+def command_of(job: SingleJob, resources: Resources, repeat: int | None = None) -> str:
     """Return the rule's shell command as it runs locally. Raises `InputError` for a mistake."""
     try:
         return shell_command(job, resources, repeat)
@@ -300,13 +300,13 @@ def command_of(job: SingleJob, resources: Any, repeat: int | None = None) -> str
         ) from error
 
 
-def _modules(job: SingleJob) -> Any:
+def _modules(job: SingleJob) -> EnvironmentModules | None:
     """Return the environment modules of a job, None if there are none or they are not enabled."""
     methods = job.rule.workflow.deployment_settings.deployment_method
     return job.env_modules if "env-modules" in map(str, methods) else None
 
 
-def resources_there(job: SingleJob) -> Any:
+def resources_there(job: SingleJob) -> Resources:
     """Return the job's resources with the `tmpdir` of the execution point, sorted by name.
 
     Snakemake has them in another order in every process, and a resumed run compares jobs.
@@ -324,10 +324,11 @@ def resources_there(job: SingleJob) -> Any:
         return _resource_list(kind, values_of(resources))
     except TypeError:
         # a value that cannot be hashed, such as a list
-        return kind(fromdict=resources)
+        made: Resources = kind(fromdict=resources)
+        return made
 
 
-def tmpdir_there(job: SingleJob) -> Any:
+def tmpdir_there(job: SingleJob) -> object:
     """Return the value of `resources.tmpdir` on the execution point; None if the rule wants none.
 
     An expression (every value of `--default-resources` is one) or a function is evaluated here.
@@ -346,12 +347,13 @@ def tmpdir_there(job: SingleJob) -> Any:
 
 
 @lru_cache(maxsize=100)
-def _resource_list(kind: Any, values: tuple[tuple[str, type, Any], ...]) -> Any:
+def _resource_list(kind: Any, values: tuple[tuple[str, type, object], ...]) -> Resources:
     """Return Snakemake's object for these resources, one for all jobs that have the same."""
-    return kind(fromdict={name: value for name, _, value in values})
+    made: Resources = kind(fromdict={name: value for name, _, value in values})
+    return made
 
 
-def _shared_places(job: SingleJob, traffic: TransferPolicy, resources: Any) -> str:
+def _shared_places(job: SingleJob, traffic: TransferPolicy, resources: Resources) -> str:
     """Return shell lines that prepare shared folders as Snakemake does before a job.
 
     They remove old outputs and create folders; files that travel back need neither.
@@ -365,8 +367,8 @@ def _shared_places(job: SingleJob, traffic: TransferPolicy, resources: Any) -> s
             kept = flagged(file, "update")
             removed = "" if kept else f"rm {old} -- {path} && "
             lines.append(f"{removed}mkdir -p -- {folder} || exit\n")
-    if resources.get("tmpdir", TMPDIR) != TMPDIR:
-        lines.append(f"mkdir -p -- {shlex.quote(str(resources.tmpdir))} || exit\n")
+    if (tmpdir := resources.get("tmpdir", TMPDIR)) != TMPDIR:
+        lines.append(f"mkdir -p -- {shlex.quote(str(tmpdir))} || exit\n")
     return "".join(lines)
 
 

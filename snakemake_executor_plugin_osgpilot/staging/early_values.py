@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..common.snakemake_compat import is_default_expression, shell_command, takes_input
-from ..common.snakemake_types import AnyJob, SingleJob
+from ..common.snakemake_types import AnyJob, DeclaredResource, SingleJob
 from .payload import unknown
 from .templates import is_template
 
@@ -30,7 +30,7 @@ def resources_of(job: AnyJob) -> Mapping[str, Any]:
     return found
 
 
-def values_of(resources: Mapping[str, Any]) -> tuple[tuple[str, type, Any], ...]:
+def values_of(resources: Mapping[str, object]) -> tuple[tuple[str, type, object], ...]:
     """Return the resources as a key for what depends on them alone: 1, 1.0 and True differ."""
     return tuple((name, type(value), value) for name, value in resources.items())
 
@@ -43,7 +43,7 @@ def threads_of(job: AnyJob) -> int:
         return 1
 
 
-def params_of(job: SingleJob) -> list[Any]:
+def params_of(job: SingleJob) -> list[object]:
     """Return the values of the job's params, none if a function of it fails."""
     try:
         return list(job.params)
@@ -121,7 +121,7 @@ def _late_resources(job: SingleJob, inner: list[str]) -> Iterator[str]:
             yield name
 
 
-def _declared(job: SingleJob, name: str) -> Any:
+def _declared(job: SingleJob, name: str) -> DeclaredResource:
     """Return what a job's rule says of a resource; `mem` and `mem_mib` follow from `mem_mb`."""
     resources = job.rule.resources
     return resources.get(name if name in resources else f"{name.removesuffix('_mib')}_mb")

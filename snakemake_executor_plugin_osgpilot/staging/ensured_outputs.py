@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..common.snakemake_types import AnyJob, SingleJob
 from ..errors import InputError
@@ -42,7 +41,7 @@ def ensured_of(job: AnyJob) -> tuple[Ensured, ...]:
     return tuple(found)
 
 
-def _called(checksum: Any, job: SingleJob) -> Any:
+def _called(checksum: Callable[[object], object], job: SingleJob) -> object:
     try:
         return checksum(job.wildcards)
     except Exception as error:

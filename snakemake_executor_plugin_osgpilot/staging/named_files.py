@@ -14,7 +14,6 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path, PurePath
-from typing import Any
 
 from ..common.snakemake_types import Rule, Workflow
 from .places import is_of_system, lies_in
@@ -65,7 +64,7 @@ def _with_globals(rule: Rule) -> str:
     return _FIELD.sub(text_of, rule.shellcmd or "")
 
 
-def _values(value: Any) -> Iterator[str]:
+def _values(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):

@@ -13,11 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from snakemake.sourcecache import LocalSourceFile
 
-from ..common.snakemake_types import SingleJob, Workflow
+from ..common.snakemake_types import SingleJob, SourceFile, Workflow
 from ..errors import InputError
 from .payload import label, members
 from .places import absolute_of, leads_out, lies_in
@@ -100,7 +99,7 @@ def source_folders(workflow: Workflow) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=8)
-def _folders_of(snakefiles: tuple[Any, ...]) -> frozenset[str]:
+def _folders_of(snakefiles: tuple[SourceFile, ...]) -> frozenset[str]:
     """Return the folders of those Snakefiles that are on this machine."""
     found = set()
     for snakefile in snakefiles:
@@ -122,7 +121,7 @@ def climbs(value: str) -> bool:
     return value.startswith("/") or ".." in value.split("/")
 
 
-def _named_in(config: Any) -> Iterator[str]:
+def _named_in(config: object) -> Iterator[str]:
     if isinstance(config, Mapping):
         config = list(config.values())
     if isinstance(config, list | tuple):

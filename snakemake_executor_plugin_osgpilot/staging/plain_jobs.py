@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from ..common.snakemake_compat import with_shell_affixes
-from ..common.snakemake_types import AnyJob, Rule, SingleJob
+from ..common.snakemake_types import AnyJob, Resources, Rule, SingleJob
 from ..model.resources import OWN_ROOT, Request
 from .container_image import Image
 from .cwl import is_cwl
@@ -66,7 +66,7 @@ class _SameValues(NamedTuple):
     first job needs them, by whether scripts use absolute paths of this machine.
     """
 
-    resources: Any
+    resources: Resources
     prologue: str
     requests: dict[bool, Request]
 

@@ -37,18 +37,20 @@ class PortablePickler(pickle.Pickler):
     Persistent ids are lists of parts for texts with marks, and tuples for sets.
     """
 
-    def __init__(self, file: Any, moved: Callable[[str], str], protocol: int = PROTOCOL) -> None:
+    def __init__(
+        self, file: io.BytesIO, moved: Callable[[str], str], protocol: int = PROTOCOL
+    ) -> None:
         super().__init__(file, protocol)
         self._moved = moved
         self.seen: set[str] = set()
-        self._sets: dict[int, tuple[Any, Any]] = {}
+        self._sets: dict[int, tuple[object, object]] = {}
 
     @property
     def marks(self) -> tuple[str, ...]:
         """The marks in the pickle, at their numbers; empty for those that it does not have."""
         return tuple(mark if mark in self.seen else "" for mark in MARKS)
 
-    def persistent_id(self, value: Any) -> Any:
+    def persistent_id(self, value: Any) -> object:
         """Return what stands for `value`, None if it is pickled as it is."""
         kind = type(value)
         if kind is str:
@@ -66,7 +68,7 @@ class PortablePickler(pickle.Pickler):
         self.seen.update(parts)
         return [_NUMBERS.get(part, part.encode("utf-8", "surrogatepass")) for part in parts]
 
-    def reducer_override(self, value: Any) -> Any:
+    def reducer_override(self, value: object) -> Any:
         """Return how a path is pickled: otherwise as the list of its parts."""
         return (type(value), (str(value),)) if isinstance(value, PurePath) else NotImplemented
 

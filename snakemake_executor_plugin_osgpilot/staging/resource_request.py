@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -210,7 +210,7 @@ def _choices_of(resource: str, known: str) -> str:
     return f"pilots that it could run on have {known} cores"
 
 
-def _whole(who: str, resources: Any, name: str) -> int:
+def _whole(who: str, resources: Mapping[str, object], name: str) -> int:
     """Return the amount, 0 if the rule does not set it or it is not known yet."""
     value = resources.get(name)
     if value is None or unknown(value):
@@ -261,7 +261,7 @@ def known_resources(job: AnyJob) -> dict[str, Any]:
     return {name: value for name, value in resources_of(job).items() if not unknown(value)}
 
 
-def _gpu_kind(who: str, resources: Any, gpus: int, model: str) -> tuple[str, str]:
+def _gpu_kind(who: str, resources: Mapping[str, object], gpus: int, model: str) -> tuple[str, str]:
     """Return model and manufacturer of the GPUs; `model` is that of `gres`."""
     kind = {}
     for name, other in (("gpu_model", model), ("gpu_manufacturer", "")):

@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from ..common.atomic_write import write_atomically
 from ..common.cache_folder import key_of
 from ..common.snakemake_compat import body_arguments, shell_settings
-from ..common.snakemake_types import Rule, SingleJob, Workflow
+from ..common.snakemake_types import Resources, Rule, SingleJob, Workflow
 from ..runtime_image.environment import ENVIRONMENT
 from .body_pickler import SourceName, pickled
 from .module_sources import own_folders, places
@@ -74,7 +73,7 @@ class Bodies:
         return self._known[known]
 
     def lines(
-        self, job: SingleJob, resources: Any, paths: PathRewriter, *, packed: bool
+        self, job: SingleJob, resources: Resources, paths: PathRewriter, *, packed: bool
     ) -> tuple[str, tuple[str, ...]]:
         """Return shell lines that call the body with the job's values, and the files that these
         values name by absolute paths.

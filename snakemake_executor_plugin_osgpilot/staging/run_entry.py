@@ -37,7 +37,7 @@ from snakemake.shell import shell
 class StandIn:
     """A stand-in for an object of Snakemake that exists only where Snakemake runs."""
 
-    def __init__(self, name: str, known: dict[str, Any]) -> None:
+    def __init__(self, name: str, known: dict[str, object]) -> None:
         self._name = name
         vars(self).update(known)
 
@@ -52,7 +52,7 @@ class StandIn:
         calling = sys._getframe(1).f_code.co_filename
         return os.path.normpath(Path(calling).parent / path)
 
-    def get(self, **wildcards: str) -> Any:
+    def get(self, **wildcards: str) -> "StandIn":
         """Return a checkpoint's job, as `checkpoints.NAME.get`."""
         made = Namedlist(toclone=self.output, custom_map=lambda f: apply_wildcards(f, wildcards))
         return StandIn(self._name, {"output": made, "rule": self})
@@ -64,7 +64,7 @@ class Unpickler(pickle.Unpickler):
     def __init__(self, content: str, marks: Sequence[str]) -> None:
         super().__init__(io.BytesIO(zlib.decompress(base64.b64decode(content))))
         self._marks = marks
-        self._sets: dict[int, Any] = {}
+        self._sets: dict[int, object] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         """Import a class or function."""
@@ -73,7 +73,7 @@ class Unpickler(pickle.Unpickler):
             import_module("snakemake.api")
         return super().find_class(module, name)
 
-    def persistent_load(self, pid: Any) -> Any:
+    def persistent_load(self, pid: Any) -> object:
         if isinstance(pid, list):
             return "".join(map(self._text, pid))
         if isinstance(pid[0], int):

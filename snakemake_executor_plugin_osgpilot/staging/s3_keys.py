@@ -13,11 +13,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from ..common import private_files as private
 from ..common.atomic_write import write_atomically
+from ..common.snakemake_types import StorageObject, StorageProvider
 
 SCHEME = "s3://"
 
@@ -44,7 +44,7 @@ class Keys:
     region: str
 
 
-def keys_of(provider: Any) -> Keys | None:
+def keys_of(provider: StorageProvider) -> Keys | None:
     """Return the keys of a storage provider, None if it has none to sign with."""
     settings = provider.settings
     access, secret = getattr(settings, "access_key", None), getattr(settings, "secret_key", None)
@@ -55,7 +55,7 @@ def keys_of(provider: Any) -> Keys | None:
     return Keys(str(access), str(secret), str(getattr(settings, "token", None) or ""), region)
 
 
-def address(stored: Any) -> str:
+def address(stored: StorageObject) -> str:
     """Return the URL by which HTCondor fetches an object in storage, empty if it cannot."""
     keys = keys_of(stored.provider)
     parts = urlsplit(str(stored.query))

@@ -20,7 +20,7 @@ from snakemake.sourcecache import LocalSourceFile, SourceFile
 from snakemake.wrapper import get_script
 
 from ..common.snakemake_compat import OWN_FOLDER, relocated_preamble, rendered_script
-from ..common.snakemake_types import Rule, SingleJob
+from ..common.snakemake_types import Resources, Rule, SingleJob
 from ..errors import InputError
 from .failure_message import NOT_FOUND
 from .path_rewriting import PathRewriter
@@ -116,7 +116,7 @@ def lacking(rule: str, programs: Sequence[str], image: str) -> str:
 
 def script_lines(
     job: SingleJob,
-    resources: Mapping[str, Any],
+    resources: Resources,
     paths: PathRewriter,
     image: str,
     *,
@@ -144,7 +144,7 @@ def script_lines(
 def _script_lines(
     source: _Source,
     job: SingleJob,
-    resources: Mapping[str, Any],
+    resources: Resources,
     paths: PathRewriter,
     image: str,
     number: int,
@@ -195,7 +195,7 @@ class _Source:
     text: str
     language: Language
     cached: str
-    basedir: Any
+    basedir: object
     is_local: bool
     is_below: bool
     origin: str
@@ -203,7 +203,8 @@ class _Source:
     @classmethod
     def of(cls, job: SingleJob) -> _Source:
         rule, known = job.rule, _NOTEBOOKS if job.rule.notebook else _LANGUAGES
-        where, basedir = rule.script or rule.notebook, rule.basedir
+        where: str | Path | SourceFile | None = rule.script or rule.notebook
+        basedir: object = rule.basedir
         if isinstance(where, Path):
             # as Snakemake does when it runs a script
             where = str(where)
@@ -222,7 +223,11 @@ class _Source:
         return cls(path, text, known[name], cached, basedir, is_local, is_below, origin)
 
     def script(
-        self, job: SingleJob, resources: Mapping[str, Any], paths: PathRewriter, repeat: int | None
+        self,
+        job: SingleJob,
+        resources: Resources,
+        paths: PathRewriter,
+        repeat: int | None,
     ) -> Any:
         """Return Snakemake's object for the script, as in a container."""
         rule = job.rule

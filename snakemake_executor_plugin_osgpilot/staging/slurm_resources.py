@@ -12,8 +12,8 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from ..common.snakemake_types import Resources
 from ..errors import InputError
 
 COUNTS = ("nodes", "tasks", "tasks_per_node", "tasks_per_gpu")
@@ -78,7 +78,7 @@ def _union(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one + other))
 
 
-def amounts(who: str, resources: Mapping[str, Any], gpus: int = 0) -> Amounts:
+def amounts(who: str, resources: Mapping[str, object], gpus: int = 0) -> Amounts:
     """Return the cores, memory and GPUs that `resources` ask for in the words of the Slurm plugin.
 
     `gpus` is what `gpu` asks for. Raises `InputError` naming `who` and the resource.
@@ -92,9 +92,7 @@ def amounts(who: str, resources: Mapping[str, Any], gpus: int = 0) -> Amounts:
     return Amounts(cores, max(0, _number(who, resources, "mem_mb_per_cpu")), gpus, model)
 
 
-def memory_of_plain_job(
-    how: str, resources: Mapping[str, Any], threads: int
-) -> dict[str, int | None]:
+def memory_of_plain_job(how: str, resources: Resources, threads: int) -> dict[str, int | None]:
     """Return the resources to replace, so that the Slurm plugin requests memory as a site wants it
     (`slurm.memory`): for each `cpu`, or not at all (`none`).
 
@@ -112,7 +110,7 @@ def memory_of_plain_job(
     return {"mem_mb_per_cpu": math.ceil(memory_mb / cores)}
 
 
-def ties(resources: Mapping[str, Any], constraint: str = "") -> Ties:
+def ties(resources: Mapping[str, object], constraint: str = "") -> Ties:
     """Return what binds a job with these resources to Slurm; pilots' nodes have `constraint`."""
     needs = ["mpi"] if resources.get("mpi") else []
     needs += [name for name in COUNTS if _is_several(resources.get(name))]
@@ -128,11 +126,11 @@ def ties(resources: Mapping[str, Any], constraint: str = "") -> Ties:
     return Ties(tuple(needs), tuple(wishes), tuple(queues))
 
 
-def _is_several(value: Any) -> bool:
+def _is_several(value: object) -> bool:
     return isinstance(value, int | float) and value > 1
 
 
-def _number(who: str, resources: Mapping[str, Any], name: str) -> int:
+def _number(who: str, resources: Mapping[str, object], name: str) -> int:
     """Return a number, 0 if it is not set; less than 0 stands for "as Slurm likes"."""
     value = resources.get(name) or 0
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CalledProcessError
-from typing import Any
 
 import yaml
 from snakemake_interface_common.exceptions import WorkflowError
@@ -23,7 +22,7 @@ from ..common.snakemake_compat import (
     has_conda,
     need_no_conda,
 )
-from ..common.snakemake_types import SingleJob
+from ..common.snakemake_types import CondaEnv, SingleJob
 from ..errors import InputError, MissingPrerequisiteError, OsgpilotError
 from ..runtime_image import conda
 from ..runtime_image.conda import Environment, Packed
@@ -54,8 +53,8 @@ class Software:
     making: bool = True
     builder_image: str = ""
     build: Builder = _none
-    _known: dict[Any, Environment | InputError] = field(default_factory=dict)
-    _objects: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    _known: dict[object, Environment | InputError] = field(default_factory=dict)
+    _objects: dict[str, tuple[CondaEnv, str]] = field(default_factory=dict)
     _images: dict[tuple[tuple[str, ...], str], Packed] = field(default_factory=dict)
 
     def of(self, job: SingleJob) -> Environment | None:
@@ -115,10 +114,10 @@ class Software:
             ]
         return conda.make(environments, base, self.say, _vanished)
 
-    def _is_for_pilots(self, own: Any) -> bool:
+    def _is_for_pilots(self, own: CondaEnv) -> bool:
         return bool(self.builder_image) and not (own.is_containerized or own.is_externally_managed)
 
-    def _environment(self, own: Any, rule: str) -> Environment:
+    def _environment(self, own: CondaEnv, rule: str) -> Environment:
         name = name_of(own)
         if own.is_containerized:
             return Environment("", str(own.address), name)
@@ -137,7 +136,7 @@ class Software:
             return Environment(key, str(Path(own.address).absolute()), name, by_job=by_job)
         return self._made(own, rule, key)
 
-    def _key(self, own: Any, rule: str) -> str:
+    def _key(self, own: CondaEnv, rule: str) -> str:
         """Return the key of an environment with a file."""
         if self._is_for_pilots(own):
             need_no_conda(own)
@@ -148,7 +147,7 @@ class Software:
         """Make an environment of which only the note is left."""
         return self._made(*self._objects[environment.key], environment.key)
 
-    def _made(self, own: Any, rule: str, key: str) -> Environment:
+    def _made(self, own: CondaEnv, rule: str, key: str) -> Environment:
         if self._is_for_pilots(own):
             return self._make_by_jobs({key: (own, rule)})[key]
         name = name_of(own)
@@ -160,7 +159,7 @@ class Software:
             with locked(folder / ".osgpilot-lock", before_waiting=lambda: self.say(waits)):
                 return conda.seen(key, Path(create_conda_environment(own)).absolute(), name)
 
-    def _make_by_jobs(self, missing: Mapping[str, tuple[Any, str]]) -> dict[str, Environment]:
+    def _make_by_jobs(self, missing: Mapping[str, tuple[CondaEnv, str]]) -> dict[str, Environment]:
         """Have pilots make environments with a file; return them by key."""
         builds = {key: self._to_build(*each, key) for key, each in missing.items()}
         made = {}
@@ -169,7 +168,7 @@ class Software:
                 made[key] = conda.received(key, archive, builds[key].name)
         return made
 
-    def _to_build(self, own: Any, rule: str, key: str) -> CondaBuild:
+    def _to_build(self, own: CondaEnv, rule: str, key: str) -> CondaBuild:
         name = name_of(own)
         with _explained(rule, name):
             parts = (own.content, own.content_pin or b"", own.content_deploy or b"")
@@ -183,7 +182,7 @@ def _vanished(environment: Environment) -> Environment:
     )
 
 
-def _check_conda(own: Any, rule: str) -> None:
+def _check_conda(own: CondaEnv, rule: str) -> None:
     """Raise `InputError` if the environment needs the conda of this machine, which is not there."""
     if own.dir or own.container_img_url is not None or shutil.which("conda") is not None:
         return
@@ -207,7 +206,7 @@ def _check_file(content: bytes) -> None:
         raise InputError("it has no `key: value` lines")
 
 
-def name_of(own: Any) -> str:
+def name_of(own: CondaEnv) -> str:
     """Return the name of an environment for messages: its file, relative if it is below here."""
     if own.name or own.dir:
         return str(own.name or own.dir)
@@ -216,7 +215,7 @@ def name_of(own: Any) -> str:
     return path if here.startswith("../") else here
 
 
-def _managed(own: Any) -> Path:
+def _managed(own: CondaEnv) -> Path:
     """Return the folder of an environment that the user made: a path, or a name that conda knows.
 
     Raises `InputError`.

@@ -136,7 +136,7 @@ def waits_for(parts: Sequence[SingleJob]) -> list[tuple[int, ...]]:
 
 def crews_of(parts: Sequence[SingleJob]) -> list[int]:
     """Return the crew of each member: the number of its first member."""
-    first: dict[Any, int] = {}
+    first: dict[object, int] = {}
     return [
         number if part.pipe_group is None else first.setdefault(part.pipe_group, number)
         for number, part in enumerate(parts)

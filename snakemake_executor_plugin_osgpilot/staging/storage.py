@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, astuple, fields, is_dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from ..common.snakemake_compat import storage_plugin_of
-from ..common.snakemake_types import AnyJob, SingleJob, storage_object
+from ..common.snakemake_types import AnyJob, SingleJob, StorageProvider, storage_object
 from .ensured_outputs import ensured_of
 from .payload import exports, flagged, label, members, needed_from_outside
 from .run_body import CHECK, has_body, with_environment
@@ -46,9 +45,10 @@ def problem_in_storage(job: SingleJob, traffic: TransferPolicy) -> str | None:
 def store_benchmarks(job: AnyJob, traffic: TransferPolicy) -> None:
     """Store the benchmarks of a job or group job that were made here, from what came back."""
     for part in members(job):
-        is_made_here = part.benchmark and not has_body(part.rule)
-        if is_made_here and traffic.out_of(part.benchmark) is TransferMethod.STORAGE:
-            part.benchmark.storage_object.store_object()
+        if part.benchmark and not has_body(part.rule):
+            made, stored = traffic.out_of(part.benchmark), storage_object(part.benchmark)
+            if made is TransferMethod.STORAGE and stored:
+                stored.store_object()
 
 
 def _stored(job: SingleJob, traffic: TransferPolicy) -> Iterator[str]:
@@ -68,7 +68,7 @@ def storage_script(
     parts, inner = members(job), internal(job)
     if not any(needs_plugin(part, traffic) for part in parts):
         return ""
-    providers: dict[int, tuple[int, Any]] = {}
+    providers: dict[int, tuple[int, StorageProvider]] = {}
 
     def listed(
         chosen: Iterable[str], method: Callable[[str], TransferMethod]
@@ -109,7 +109,7 @@ def storage_script(
     return f"{exports(environment)}{with_environment()}{check}{start}{run}"
 
 
-def _described(provider: Any) -> dict[str, Any]:
+def _described(provider: StorageProvider) -> dict[str, object]:
     """Return what makes the same provider there."""
     return {
         "plugin": storage_plugin_of(provider),
@@ -120,7 +120,7 @@ def _described(provider: Any) -> dict[str, Any]:
     }
 
 
-def _defaults_of_this_machine(settings: Any) -> list[str]:
+def _defaults_of_this_machine(settings: object) -> list[str]:
     """Return the names of the settings that have the default which a function made, as a folder for
     caches below the home folder: there, the function makes another.
     """

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
-from ..common.snakemake_types import storage_object
+from ..common.snakemake_types import StorageProvider, storage_object
 from ..config.run_options import shared_prefixes
 from ..config.settings import DEFAULT_URL_SCHEMES, ExecutorSettings
 from ..errors import InputError
@@ -137,7 +137,7 @@ class TransferPolicy:
         return url if named and parts.scheme in self.url_schemes else ""
 
 
-def _has_credentials(provider: Any) -> bool:
+def _has_credentials(provider: StorageProvider) -> bool:
     """Return True if a storage provider has secrets, which HTCondor does not know.
 
     Plugins mark such settings with `env_var` (snakemake-interface-storage-plugins, README), or they
@@ -187,7 +187,7 @@ def original_of(file: Any) -> str:
     return source if source.startswith("/") else str(file)
 
 
-def is_copied_source(file: Any) -> bool:
+def is_copied_source(file: object) -> bool:
     """Return True if a path is what `workflow.source_path` returned."""
     return _COPIED in (getattr(file, "flags", None) or ())
 

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from stat import S_ISREG
 from types import SimpleNamespace
-from typing import Any
 
 from snakemake.common import get_snakemake_searchpaths
 from snakemake.sourcecache import LocalSourceFile
@@ -59,11 +58,11 @@ def list_sources(workflow: Workflow) -> tuple[set[str], set[str]]:
     return sources | read, snakefiles | read
 
 
-def _listed(workflow: Workflow) -> Iterable[Any]:
+def _listed(workflow: Workflow) -> Iterable[str]:
     """Return Snakemake's own list; it fails with a TypeError for scripts of a module elsewhere."""
     local = [rule for rule in workflow.rules if isinstance(rule.basedir, LocalSourceFile)]
     if len(local) == len(workflow.rules):
-        found: Iterable[Any] = workflow.dag.get_sources()
+        found: Iterable[str] = workflow.dag.get_sources()
         return found
     seen = SimpleNamespace(
         included=workflow.included, configfiles=workflow.configfiles, rules=local
@@ -142,7 +141,7 @@ def _beside(files: Iterable[str]) -> Iterable[str]:
             yield from (str(path) for path in paths if _is_small(path))
 
 
-def _named_in(config: Any) -> Iterable[str]:
+def _named_in(config: object) -> Iterable[str]:
     """Yield the files named by values of the configuration, such as a sample sheet."""
     if isinstance(config, Mapping):
         config = list(config.values())

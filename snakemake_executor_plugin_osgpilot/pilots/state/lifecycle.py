@@ -167,7 +167,7 @@ def advance(pilot: Pilot, row: Row | None, *, at_s: float, in_pool: bool = False
         return replace(pilot, absent_looks=0, allocation_id=known_id)
     queued = row.seen is Seen.QUEUED
     # compared first: this is done for every pilot at every query
-    values: tuple[Any, ...] = (
+    values = (
         0,
         row.allocation_id,
         None if queued else row.started_s,
@@ -178,7 +178,8 @@ def advance(pilot: Pilot, row: Row | None, *, at_s: float, in_pool: bool = False
         pilot.allocated_cores if queued else row.cores or pilot.allocated_cores,
     )
     if _row_values(pilot) != values:
-        pilot = replace(pilot, **dict(zip(_ROW_FIELDS, values, strict=True)))
+        changed: dict[str, Any] = dict(zip(_ROW_FIELDS, values, strict=True))
+        pilot = replace(pilot, **changed)
     return _transition(pilot, row.seen, at_s, row.ends_s)
 
 
