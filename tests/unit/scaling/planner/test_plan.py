@@ -595,3 +595,23 @@ def test_a_pilot_that_will_be_too_late_is_taken_back(jobs, waited_s, later, take
     assert reported.unneeded == frozenset({"late"} if taken_back else ())
     assert any(isinstance(a, Cancel) for a in reported.actions) is taken_back
     assert not (taken_back and any(isinstance(a, Launch) for a in reported.actions))
+
+
+def test_a_late_pilot_is_not_taken_back_if_another_would_be_requested_in_its_place():
+    """It is the only one that can run the job, however soon the others have done the rest."""
+    late = queued("late", -1000.0, WIDE)
+    policy = replace(POLICY, offers=(OFFER, WIDE))
+    known = replace(
+        KNOWN,
+        runtimes_s={**KNOWN.runtimes_s, GATHER: (60.0,) * 50},
+        waits_s={**KNOWN.waits_s, "wide": (300.0,) * 50},
+    )
+    running = {"p1": (Running(SMALL, 4, -10.0),)}
+    pilots = (pilot(), late)
+    kept = decide({GATHER: 1}, pilots=pilots, known=known, policy=policy, running=running)
+    assert kept.unneeded == frozenset()
+    assert kept.actions == ()
+    alone = decide({GATHER: 1}, pilots=pilots[:1], known=known, policy=policy, running=running)
+    assert offers_of(alone) == {"wide": 1}
+    other = decide({SMALL: 4}, pilots=pilots, known=known, policy=policy, running=running)
+    assert other.unneeded == {"late"}
