@@ -339,6 +339,24 @@ def test_an_offer_whose_breaker_is_open_is_left_alone():
     ]
 
 
+def test_jobs_get_pilots_of_another_type_while_theirs_fails():
+    policy = replace(POLICY, offers=ladder())
+    failing = {"c2": Gate(0, "4 pilots failed in a row")}
+    assert offers_of(decide({SMALL: 2}, policy=policy, gates=failing)) == {"c8": 1}
+
+
+def test_a_type_that_fails_does_not_count_as_one_that_comes_soon():
+    """Jobs that are ready before a pilot of the other type comes would else get theirs late."""
+    quick = PilotType("quick", OFFER.shape, (3600,))
+    known = replace(KNOWN, waits_s={**KNOWN.waits_s, "quick": (0.0,) * 50})
+    policy = replace(POLICY, offers=(OFFER, quick))
+    failing = {"quick": Gate(0, "4 pilots failed in a row")}
+    soon = (UpcomingGroup(SMALL, 8, 200.0),)
+    assert offers_of(decide({}, soon=soon, known=known, policy=policy)) == {}
+    with_gate = decide({}, soon=soon, known=known, policy=policy, gates=failing)
+    assert offers_of(with_gate) == {"compute": 2}
+
+
 def test_stale_answers_freeze_everything():
     decided = decide({}, pilots=[pilot(state=PilotState.PENDING)], now_s=500.0, looked_s=400.0)
     assert decided.actions == ()
@@ -577,3 +595,23 @@ def test_a_pilot_that_will_be_too_late_is_taken_back(jobs, waited_s, later, take
     assert reported.unneeded == frozenset({"late"} if taken_back else ())
     assert any(isinstance(a, Cancel) for a in reported.actions) is taken_back
     assert not (taken_back and any(isinstance(a, Launch) for a in reported.actions))
+
+
+def test_a_late_pilot_is_not_taken_back_if_another_would_be_requested_in_its_place():
+    """It is the only one that can run the job, however soon the others have done the rest."""
+    late = queued("late", -1000.0, WIDE)
+    policy = replace(POLICY, offers=(OFFER, WIDE))
+    known = replace(
+        KNOWN,
+        runtimes_s={**KNOWN.runtimes_s, GATHER: (60.0,) * 50},
+        waits_s={**KNOWN.waits_s, "wide": (300.0,) * 50},
+    )
+    running = {"p1": (Running(SMALL, 4, -10.0),)}
+    pilots = (pilot(), late)
+    kept = decide({GATHER: 1}, pilots=pilots, known=known, policy=policy, running=running)
+    assert kept.unneeded == frozenset()
+    assert kept.actions == ()
+    alone = decide({GATHER: 1}, pilots=pilots[:1], known=known, policy=policy, running=running)
+    assert offers_of(alone) == {"wide": 1}
+    other = decide({SMALL: 4}, pilots=pilots, known=known, policy=policy, running=running)
+    assert other.unneeded == {"late"}
