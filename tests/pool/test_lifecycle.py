@@ -130,6 +130,24 @@ def test_up_works_after_the_supervisor_was_killed(second: Pool):
     assert "is up after" in again.stdout
 
 
+CANCELLED = """
+cd /tmp
+job=$(sbatch --parsable --mem=10 --nodes=2 --ntasks=2 --wrap='setsid sleep 3000 & exec sleep 3000')
+until [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ] && pgrep -x -f 'sleep 3000' >&2
+do sleep 0.2; done
+scancel "$job"
+while squeue --noheader --jobs="$job" --states=RUNNING,COMPLETING | grep -q .; do sleep 0.2; done
+pgrep -x -f 'sleep 3000'
+sinfo --noheader --Node --partition=compute --format=%T
+"""
+
+
+@pytest.mark.parametrize("user", ["root", "alice"])
+def test_the_end_of_a_job_ends_its_processes_and_drains_no_node(pool: Pool, user: str):
+    done = pool.run("timeout", "60", "sh", "-c", CANCELLED, user=user)
+    assert done.stdout.split() == ["idle"] * 4, done.stderr
+
+
 def test_down_of_nothing_is_no_error(pool: Pool):
     done = osgpilot("pool", "down", "--name", f"{pool.name}-none")
     assert done.returncode == 0
