@@ -23,6 +23,8 @@ class JobState(Enum):
     REMOVED = "removed"
 
 
+_OVER = (JobState.ENDED, JobState.REMOVED)
+
 NODE_AT_FAULT = 121
 """Exit status of wrapper.sh if the disk of the node is full."""
 
@@ -120,7 +122,7 @@ class Job:
     @property
     def over(self) -> bool:
         """True if no more events are expected."""
-        return self.state in (JobState.ENDED, JobState.REMOVED)
+        return self.state in _OVER
 
     @property
     def succeeded(self) -> bool:
@@ -132,11 +134,13 @@ class Job:
         """True if pending: it would start given capacity."""
         return self.state in (JobState.PREPARED, JobState.WAITING)
 
+    def busy_until_s(self, at_s: float) -> float:
+        """Return the execution time in seconds if the current attempt stops at `at_s`."""
+        return self.busy_s + (0.0 if self.started_s is None else max(0.0, at_s - self.started_s))
+
     def stopped(self, at_s: float) -> Job:
         """Return this job with the execution time of the current attempt added."""
-        if self.started_s is None:
-            return self
-        return replace(self, busy_s=self.busy_s + max(0.0, at_s - self.started_s))
+        return replace(self, busy_s=self.busy_until_s(at_s))
 
     def with_failed_attempt(self, text: str, code: int = 0, subcode: int = 0) -> Job:
         """Return this job with one more failed attempt."""
@@ -145,8 +149,16 @@ class Job:
 
     def prepared(self) -> Job:
         """Return this job as before its submission; from now on it runs alone."""
-        blank = replace(self, state=JobState.PREPARED, job_id="", exit_status=None, ended_s=None)
-        return replace(blank, since_s=None, usage=NO_USAGE, bundle_s=0.0)
+        return replace(
+            self,
+            state=JobState.PREPARED,
+            job_id="",
+            exit_status=None,
+            ended_s=None,
+            since_s=None,
+            usage=NO_USAGE,
+            bundle_s=0.0,
+        )
 
     def prepared_again(self, text: str) -> Job:
         """Return this job as before its submission, with one more failed attempt."""
@@ -198,10 +210,14 @@ def apply_event(job: Job, event: Event) -> Job:
     was_running = job.state is JobState.RUNNING
     # who released a job says nothing of why it was held, which its failed attempts have
     text = "" if event.kind is EventKind.RELEASED else event.reason
-    moved = replace(job, state=_STATE[event.kind], text=text, since_s=event.at_s)
+    state, since_s = _STATE[event.kind], event.at_s
+    # one copy for an event: there are three events and more of each of many jobs
     if event.kind is EventKind.EXECUTE:
         return replace(
-            moved,
+            job,
+            state=state,
+            text=text,
+            since_s=since_s,
             pilot=event.pilot,
             allocation_id=event.allocation_id,
             node=event.node,
@@ -209,12 +225,21 @@ def apply_event(job: Job, event: Event) -> Job:
             started_s=event.at_s,
             attempts=job.attempts + 1,
         )
-    if was_running:
-        moved = moved.stopped(event.at_s)
+    busy_s = job.busy_until_s(event.at_s) if was_running else job.busy_s
     if event.kind is EventKind.ABORTED:
-        moved = replace(moved, text=f"somebody removed it from the queue ({event.text})")
-    if moved.over:
-        return replace(moved, ended_s=event.at_s, exit_status=event.exit_status, usage=event.usage)
+        text = f"somebody removed it from the queue ({event.text})"
+    if state in _OVER:
+        return replace(
+            job,
+            state=state,
+            text=text,
+            since_s=since_s,
+            busy_s=busy_s,
+            ended_s=event.at_s,
+            exit_status=event.exit_status,
+            usage=event.usage,
+        )
+    moved = replace(job, state=state, text=text, since_s=since_s, busy_s=busy_s)
     # an eviction before a hold has the code of the hold, which follows
     evicted = event.kind is EventKind.EVICTED and was_running and not event.before_hold
     failed = event.failed_start or event.kind in (EventKind.NOT_STARTED, EventKind.HELD)

@@ -239,12 +239,11 @@ class JobTracker:
         self._submit_queue.answered(ids)
         for key, job_id in ids.items():
             self._note_id(job_id, key)
-            job = replace(self._table[key], job_id=job_id)
-            if job.over:
+            known = self._table[key]
+            state = JobState.WAITING if known.state is JobState.PREPARED else known.state
+            if known.over:
                 self._removals.add(job_id, key)
-            elif job.state is JobState.PREPARED:
-                job = replace(job, state=JobState.WAITING)
-            self._table.put(job)
+            self._table.put(replace(known, job_id=job_id, state=state))
             for event in self._early.pop(job_id, ()):
                 self.apply(job_id, event)
 
