@@ -21,6 +21,12 @@ from .table import JobTable
 TARGET_S = 60.0
 """The time that a bundle should take, unless the user says another: its results come back then."""
 
+AWAITED_S = 10.0
+"""The same if other jobs wait for single results of it: much longer than its start takes."""
+
+START_S = 0.1
+"""The time that the access point takes to start a job: it must be able to keep all slots busy."""
+
 LEAST_S = 8.0
 """To start a job takes a second and more, so bundles are no shorter than this if there are as many
 as the access point starts meanwhile."""
@@ -75,6 +81,13 @@ class Past:
         if self.running and self.spent_s / self.running >= target_s / 2:
             return math.inf
         return None
+
+
+def awaited_target_s(target_s: float, slots: int) -> float:
+    """Return the time that a bundle should take if other jobs wait for single results of it, where
+    it would take `target_s` otherwise.
+    """
+    return min(target_s, max(AWAITED_S, slots * START_S))
 
 
 def size(
@@ -147,14 +160,21 @@ class Kind(NamedTuple):
 
 class Bundler:
     """Decides from the jobs in `table` and the `shapes` of the pilots that there are; before there
-    is any, `largest` stands for one.
+    is any, `largest` stands for one. `_awaited` are rules with jobs that others wait for one
+    by one.
 
-    Nothing is remembered from one decision to the next.
+    Nothing else is remembered from one decision to the next.
     """
 
     def __init__(self, table: JobTable, largest: Shape, *, all_now: bool = False) -> None:
         self._table, self._largest, self._all_now = table, largest, all_now
         self.shapes: tuple[Shape, ...] = ()
+        self._awaited: frozenset[str] = frozenset()
+
+    def expect(self, awaited: Iterable[str]) -> None:
+        """Set the keys of the jobs of which each is all that some other job waits for."""
+        found = filter(None, map(self._table.get, awaited))
+        self._awaited = frozenset(job.rule for job in found)
 
     def kind_of(self, job: Job) -> Kind:
         """Return the kind of an unsent job. One that failed on a pilot goes by itself."""
@@ -180,7 +200,12 @@ class Bundler:
     def _sizes(self, kind: Kind, count: int, room: int, past: Past) -> list[int]:
         shape = kind.request.job_class.shape
         slots = sum(pilot.holds(shape) for pilot in self.shapes) or self._largest.holds(shape)
-        return sizes(count, past, max(1, slots), kind.bundle_s, room, all_now=self._all_now)
+        slots = max(1, slots)
+        target_s = kind.bundle_s
+        # another time is the user's choice
+        if kind.rule in self._awaited and target_s == TARGET_S:
+            target_s = awaited_target_s(target_s, slots)
+        return sizes(count, past, slots, target_s, room, all_now=self._all_now)
 
     def _past(self, kind: Kind, executing: Iterable[Job], now_s: float) -> Past:
         """Return what is known by now of the rule of these jobs."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import Place
 from snakemake_executor_plugin_osgpilot.jobs.state.bundling import (
+    AWAITED_S,
     LEAST_S,
     MEMBERS_MAX,
     TARGET_S,
@@ -16,6 +17,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.bundling import (
     Bundler,
     Kind,
     Past,
+    awaited_target_s,
     size,
     sizes,
 )
@@ -201,3 +203,33 @@ def test_the_lead_of_a_bundle_counts_with_what_is_beyond_its_target(table):
     put(table, 1, state=JobState.RUNNING, started_s=1.0, pilot="p1", job_id="2.0/0")
     assert max(bundler.sizes({kind: 400}, ROOM, 50.0)[kind]) > 1
     assert set(bundler.sizes({kind: 400}, ROOM, 100.0)[kind]) == {1}
+
+
+@pytest.fixture
+def thousands(table):
+    """A kind of which jobs of half a second have ended, and one job runs: `map0-0`."""
+    put(table, 1, state=JobState.RUNNING, started_s=0.0, pilot="p1", job_id="1.0")
+    put(table, 8, state=JobState.ENDED, exit_status=0, busy_s=0.5)
+    return Kind(Request(JobClass(SHAPE)), "map", TARGET_S)
+
+
+def test_results_that_others_wait_for_one_by_one_come_back_early(table, thousands):
+    bundler = Bundler(table, Shape(4, 9999))
+    assert max(bundler.sizes({thousands: 4000}, ROOM, 0.0)[thousands]) > 2 * AWAITED_S
+    bundler.expect(["map0-0", "gone"])
+    assert 1 < max(bundler.sizes({thousands: 4000}, ROOM, 0.0)[thousands]) <= 2 * AWAITED_S
+    bundler.expect([])
+    assert max(bundler.sizes({thousands: 4000}, ROOM, 0.0)[thousands]) > 2 * AWAITED_S
+
+
+def test_a_time_that_the_user_chose_stays(table, thousands):
+    bundler = Bundler(table, Shape(4, 9999))
+    bundler.expect(["map0-0"])
+    chosen = thousands._replace(bundle_s=30.0)
+    assert max(bundler.sizes({chosen: 4000}, ROOM, 0.0)[chosen]) > 2 * AWAITED_S
+
+
+def test_early_results_never_take_more_starts_than_the_access_point_has():
+    assert awaited_target_s(TARGET_S, 8) == AWAITED_S
+    assert awaited_target_s(TARGET_S, 300) == 30.0
+    assert awaited_target_s(TARGET_S, 10_000) == TARGET_S
