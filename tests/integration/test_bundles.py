@@ -230,3 +230,28 @@ def test_results_that_others_wait_for_one_by_one_come_back_early(workflow):
     for n in range(160):
         assert (workflow.folder / "second" / str(n)).read_text() == f"{n}\n"
     assert nothing_left()
+
+
+KNOWN = """
+rule all:
+    input: expand("out/{n}", n=range(60))
+rule one:
+    input: "in"
+    output: "out/{n}"
+    shell: "sleep 0.2; cat {input} > {output}"
+"""
+
+
+def test_what_earlier_runs_took_is_known_from_the_first_job_on(workflow):
+    workflow.snakefile(KNOWN)
+    (workflow.folder / "in").write_text("x\n")
+    assert workflow.run("--osgpilot-max-pilots", "1") == 0, workflow.said
+    assert "+" not in submitted(workflow)[0], "nothing is known of the first job"
+    (first,) = folders(workflow)
+    assert workflow.run("--osgpilot-max-pilots", "1", "--forceall") == 0, workflow.said
+    (again,) = (folder for folder in folders(workflow) if folder != first)
+    (own,) = re.findall(r"^\s*osgpilot ([0-9+]+)$", (again / "jobs.log").read_text(), re.M)[:1]
+    assert "+" in own
+    for n in range(60):
+        assert (workflow.folder / "out" / str(n)).read_text() == "x\n"
+    assert nothing_left()
