@@ -65,6 +65,8 @@ class JobManager:
     def expect(self, upcoming: UpcomingWork) -> None:
         """Set the jobs that are still to come; call it after `add`, so that none is missed."""
         with self._lock:
+            if upcoming.after is not self.upcoming.after:
+                self._tracker.bundler.expect(upcoming.after)
             self.upcoming = upcoming
 
     def restore(self, left: Leftover, events: Iterable[tuple[str, Event]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from math import exp, log, log1p, sqrt
-from statistics import median
+from statistics import fmean, median
 from typing import NamedTuple
 
 JOBS_MIN = 10
@@ -114,6 +114,11 @@ class RuntimesBySize:
         self._counts = {rule: len(known) for rule, known in self._samples.items()}
         self._computed = dict(self._counts)
         self._strides: dict[str, int] = {}
+        self._earlier_s = {
+            rule: fmean(sample.runtime_s for sample in known)
+            for rule, known in self._samples.items()
+            if len(known) >= JOBS_MIN and not self._effects[rule].holds
+        }
 
     def note(self, rule: str, sample: Sample) -> bool:
         """Record a job that succeeded; return True if the order of the rule's jobs may change."""
@@ -132,6 +137,12 @@ class RuntimesBySize:
         after = self._effects[rule] = size_effect(known)
         self._computed[rule] = count
         return before.holds or after.holds
+
+    def earlier_s(self, rule: str) -> float | None:
+        """Return what a job of the rule took in earlier runs, None if too few are known, or if it
+        depends on the inputs.
+        """
+        return self._earlier_s.get(rule)
 
     def effect(self, rule: str) -> SizeEffect:
         """Return how the runtime of the rule's jobs depends on the size of their inputs."""

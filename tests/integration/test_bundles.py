@@ -203,3 +203,55 @@ def test_a_bundle_that_is_lost_with_its_pilot_costs_no_job(workflow, shared):
     print(workflow.said)
     assert "did not end in their bundle; they run one by one" in workflow.said
     all_done(workflow)
+
+
+CHAINS = """
+N = range(160)
+rule all:
+    input: expand("second/{n}", n=N)
+rule first:
+    output: "first/{n}"
+    shell: "sleep 0.5; echo {wildcards.n} > {output}"
+rule second:
+    input: "first/{n}"
+    output: "second/{n}"
+    resources: osgpilot_bundle="off"
+    shell: "cat {input} > {output}"
+"""
+
+
+def test_results_that_others_wait_for_one_by_one_come_back_early(workflow):
+    workflow.snakefile(CHAINS)
+    assert workflow.run("--osgpilot-max-pilots", "1") == 0, workflow.said
+    bundles = [len(list(filter(None, keys.split("+")))) for keys in submitted(workflow)]
+    print(bundles)
+    assert max(bundles) > 1, "jobs of half a second are bundled"
+    assert max(bundles) <= 20, "in ten seconds; without the jobs that wait, a bundle has 26"
+    for n in range(160):
+        assert (workflow.folder / "second" / str(n)).read_text() == f"{n}\n"
+    assert nothing_left()
+
+
+KNOWN = """
+rule all:
+    input: expand("out/{n}", n=range(60))
+rule one:
+    input: "in"
+    output: "out/{n}"
+    shell: "sleep 0.2; cat {input} > {output}"
+"""
+
+
+def test_what_earlier_runs_took_is_known_from_the_first_job_on(workflow):
+    workflow.snakefile(KNOWN)
+    (workflow.folder / "in").write_text("x\n")
+    assert workflow.run("--osgpilot-max-pilots", "1") == 0, workflow.said
+    assert "+" not in submitted(workflow)[0], "nothing is known of the first job"
+    (first,) = folders(workflow)
+    assert workflow.run("--osgpilot-max-pilots", "1", "--forceall") == 0, workflow.said
+    (again,) = (folder for folder in folders(workflow) if folder != first)
+    (own,) = re.findall(r"^\s*osgpilot ([0-9+]+)$", (again / "jobs.log").read_text(), re.M)[:1]
+    assert "+" in own
+    for n in range(60):
+        assert (workflow.folder / "out" / str(n)).read_text() == "x\n"
+    assert nothing_left()

@@ -3,7 +3,8 @@
 A bundle takes `target_s` at most, as far as is known, and less towards the end (guided
 self-scheduling), so that all slots finish at about the same time. No more bundles are submitted
 than could start soon: the others are made when more is known. What is known comes from jobs of this
-run alone: an earlier one may have had other data.
+run: an earlier one, which may have had other data, is believed for the first bundles only, and
+these are short.
 """
 
 from __future__ import annotations
@@ -15,11 +16,22 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...model.resources import Request, Shape
+from ...model.runtime_by_size import RuntimesBySize
 from .job import Job
 from .table import JobTable
 
 TARGET_S = 60.0
 """The time that a bundle should take, unless the user says another: its results come back then."""
+
+AWAITED_S = 10.0
+"""The same if other jobs wait for single results of it: much longer than its start takes."""
+
+UNPROVEN_S = 10.0
+"""The same until a job of the rule has ended in this run, if earlier runs say what it takes. They
+are believed no more when a bundle takes three times as long."""
+
+START_S = 0.1
+"""The time that the access point takes to start a job: it must be able to keep all slots busy."""
 
 LEAST_S = 8.0
 """To start a job takes a second and more, so bundles are no shorter than this if there are as many
@@ -55,7 +67,7 @@ class Past:
 
     `ended` are those that ended; `spent_s` is the execution time of those that ended or run alone,
     up to now; `running` are the latter. `idle` jobs of HTCondor wait in the queue, and the latest
-    start was `started_s` ago.
+    start was `started_s` ago. In earlier runs, a job took `earlier_s`, None if unknown.
     """
 
     ended: int = 0
@@ -63,6 +75,7 @@ class Past:
     running: int = 0
     idle: int = 0
     started_s: float = math.inf
+    earlier_s: float | None = None
 
     def expected_s(self, target_s: float, slots: int) -> float | None:
         """Return what a job is expected to take, None if nothing is known.
@@ -75,6 +88,13 @@ class Past:
         if self.running and self.spent_s / self.running >= target_s / 2:
             return math.inf
         return None
+
+
+def awaited_target_s(target_s: float, slots: int) -> float:
+    """Return the time that a bundle should take if other jobs wait for single results of it, where
+    it would take `target_s` otherwise.
+    """
+    return min(target_s, max(AWAITED_S, slots * START_S))
 
 
 def size(
@@ -102,6 +122,8 @@ def sizes(
     none waits.
     """
     expected_s = past.expected_s(target_s, slots)
+    if expected_s is None and past.earlier_s is not None and 2 * past.earlier_s <= UNPROVEN_S:
+        expected_s, target_s = past.earlier_s, min(target_s, UNPROVEN_S)
     if expected_s is None:
         return [1] * min(room, waiting if all_now else _teachers(waiting, past, slots))
     if 2 * expected_s > target_s:
@@ -147,14 +169,25 @@ class Kind(NamedTuple):
 
 class Bundler:
     """Decides from the jobs in `table` and the `shapes` of the pilots that there are; before there
-    is any, `largest` stands for one.
+    is any, `largest` stands for one. `runtimes` are those of earlier runs. `_awaited` are rules
+    with jobs that others wait for one by one.
 
-    Nothing is remembered from one decision to the next.
+    Nothing else is remembered from one decision to the next.
     """
 
-    def __init__(self, table: JobTable, largest: Shape, *, all_now: bool = False) -> None:
+    def __init__(
+        self, table: JobTable, largest: Shape, runtimes: RuntimesBySize | None = None,
+        *, all_now: bool = False,
+    ) -> None:  # fmt: skip
         self._table, self._largest, self._all_now = table, largest, all_now
+        self._runtimes = runtimes or RuntimesBySize()
         self.shapes: tuple[Shape, ...] = ()
+        self._awaited: frozenset[str] = frozenset()
+
+    def expect(self, awaited: Iterable[str]) -> None:
+        """Set the keys of the jobs of which each is all that some other job waits for."""
+        found = filter(None, map(self._table.get, awaited))
+        self._awaited = frozenset(job.rule for job in found)
 
     def kind_of(self, job: Job) -> Kind:
         """Return the kind of an unsent job. One that failed on a pilot goes by itself."""
@@ -180,17 +213,25 @@ class Bundler:
     def _sizes(self, kind: Kind, count: int, room: int, past: Past) -> list[int]:
         shape = kind.request.job_class.shape
         slots = sum(pilot.holds(shape) for pilot in self.shapes) or self._largest.holds(shape)
-        return sizes(count, past, max(1, slots), kind.bundle_s, room, all_now=self._all_now)
+        slots = max(1, slots)
+        target_s = kind.bundle_s
+        # another time is the user's choice
+        if kind.rule in self._awaited and target_s == TARGET_S:
+            target_s = awaited_target_s(target_s, slots)
+        return sizes(count, past, slots, target_s, room, all_now=self._all_now)
 
     def _past(self, kind: Kind, executing: Iterable[Job], now_s: float) -> Past:
         """Return what is known by now of the rule of these jobs."""
         sums = self._table.rules[kind.rule]
         spent_s, running = sums.past_core_s / kind.request.job_class.shape.cores, 0
+        earlier_s = self._runtimes.earlier_s(kind.rule)
         for job in executing:
             age_s = max(0.0, now_s - (job.started_s or now_s))
             # one in a bundle has taken part of that only, or it is long
             spent_s += max(0.0, age_s - kind.bundle_s) if job.is_bundled else age_s
             running += not job.is_bundled
+            if job.is_bundled and age_s > 3 * UNPROVEN_S:
+                earlier_s = None
         since_s = now_s - self._table.rule_started_s.get(kind.rule, -math.inf)
         idle = self._table.idle[kind.rule]
-        return Past(sums.done + sums.failed, spent_s, running, idle, since_s)
+        return Past(sums.done + sums.failed, spent_s, running, idle, since_s, earlier_s)

@@ -56,8 +56,9 @@ class JobTracker:
         self.largest = largest
         self.suspects: dict[str, str] = {}
         self._table = JobTable()
-        self.priorities = JobPriorities(self._table, largest, runtimes or RuntimesBySize())
-        self.bundler = Bundler(self._table, largest, all_now=all_now)
+        runtimes = runtimes or RuntimesBySize()
+        self.priorities = JobPriorities(self._table, largest, runtimes)
+        self.bundler = Bundler(self._table, largest, runtimes, all_now=all_now)
         self._submit_queue = SubmitQueue(self._table, self.bundler, self.priorities)
         self._release_schedule = ReleaseSchedule(self._table)
         self._lost_pilots = LostPilots()

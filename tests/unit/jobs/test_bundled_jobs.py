@@ -14,6 +14,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.job import JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.job_ids import htcondor_ids
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, leftover
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
+from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 
 TARGET_S = 60.0
 DONE = MemberEnd(0, 1.0, 2.0)
@@ -341,3 +342,17 @@ def test_jobs_that_wait_to_be_bundled_do_not_count_as_waiting_for_room(ap):
     queue.add(replace(job(f"j{n:02}"), bundle_s=TARGET_S) for n in range(50))
     assert queue.send() == 1
     assert queue.notices() == []
+
+
+def test_bundles_are_short_while_other_jobs_wait_for_single_results(ap):
+    queue = JobManager(ap, Shape(1, 500))
+    queue.add(replace(job(f"j{n:03}"), bundle_s=TARGET_S) for n in range(200))
+    queue.send()
+    ap.tell("j000", EventKind.EXECUTE, at_s=NOW_S - 1, pilot="p0")
+    ap.tell("j000", EventKind.TERMINATED, at_s=NOW_S, exit_status=0)
+    queue.follow()
+    queue.repair(NOW_S)
+    queue.expect(UpcomingWork(after={"j005": {SMALL: 1}}))
+    queue.send()
+    (keys,) = ap.submissions[-1].bundles
+    assert 1 < len(keys) <= 10

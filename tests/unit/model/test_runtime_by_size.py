@@ -71,3 +71,11 @@ def test_a_claim_lasts_though_the_newest_jobs_are_all_alike():
     assert known.effect("map").correlation > 0.8
     assert 2 <= changes <= 30
     assert len(known.samples()["map"]) <= SAMPLES_MAX
+
+
+def test_what_a_job_took_in_earlier_runs_counts_only_where_it_says_something():
+    alike = [Sample(5, 0.5)] * 10
+    known = RuntimesBySize({"map": alike, "few": alike[1:], "by_size": samples(40)})
+    known.note("map", Sample(5, 900.0))
+    assert known.earlier_s("map") == 0.5
+    assert [known.earlier_s(rule) for rule in ("few", "by_size", "other")] == [None] * 3

@@ -9,19 +9,23 @@ from hypothesis import strategies as st
 
 from snakemake_executor_plugin_osgpilot.jobs.state.avoidance import Place
 from snakemake_executor_plugin_osgpilot.jobs.state.bundling import (
+    AWAITED_S,
     LEAST_S,
     MEMBERS_MAX,
     TARGET_S,
     UNKNOWN_S,
+    UNPROVEN_S,
     Bundler,
     Kind,
     Past,
+    awaited_target_s,
     size,
     sizes,
 )
 from snakemake_executor_plugin_osgpilot.jobs.state.job import Job, JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.table import JobTable
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
+from snakemake_executor_plugin_osgpilot.model.runtime_by_size import RuntimesBySize, Sample
 
 ROOM = 10_000
 HALF_A_SECOND = Past(ended=8, spent_s=4.0)
@@ -105,11 +109,12 @@ def test_no_bundle_takes_longer_than_its_target_or_leaves_slots_idle(
 @given(
     st.integers(0, 300), st.integers(0, 50), st.floats(0, 500), st.integers(0, 50),
     st.integers(0, 50), st.floats(0, 100), st.integers(1, 50), st.integers(1, 400),
+    st.none() | st.floats(0, 100),
 )  # fmt: skip
 def test_jobs_are_submitted_within_the_room_and_none_waits_for_nothing(
-    waiting, ended, spent_s, running, idle, started_s, slots, room
+    waiting, ended, spent_s, running, idle, started_s, slots, room, earlier_s
 ):
-    past = Past(ended, spent_s, running, idle, started_s)
+    past = Past(ended, spent_s, running, idle, started_s, earlier_s)
     found = sizes(waiting, past, slots, TARGET_S, room)
     assert all(found)
     assert sum(found) <= min(waiting, room)
@@ -201,3 +206,51 @@ def test_the_lead_of_a_bundle_counts_with_what_is_beyond_its_target(table):
     put(table, 1, state=JobState.RUNNING, started_s=1.0, pilot="p1", job_id="2.0/0")
     assert max(bundler.sizes({kind: 400}, ROOM, 50.0)[kind]) > 1
     assert set(bundler.sizes({kind: 400}, ROOM, 100.0)[kind]) == {1}
+
+
+@pytest.fixture
+def thousands(table):
+    """A kind of which jobs of half a second have ended, and one job runs: `map0-0`."""
+    put(table, 1, state=JobState.RUNNING, started_s=0.0, pilot="p1", job_id="1.0")
+    put(table, 8, state=JobState.ENDED, exit_status=0, busy_s=0.5)
+    return Kind(Request(JobClass(SHAPE)), "map", TARGET_S)
+
+
+def test_results_that_others_wait_for_one_by_one_come_back_early(table, thousands):
+    bundler = Bundler(table, Shape(4, 9999))
+    assert max(bundler.sizes({thousands: 4000}, ROOM, 0.0)[thousands]) > 2 * AWAITED_S
+    bundler.expect(["map0-0", "gone"])
+    assert 1 < max(bundler.sizes({thousands: 4000}, ROOM, 0.0)[thousands]) <= 2 * AWAITED_S
+    bundler.expect([])
+    assert max(bundler.sizes({thousands: 4000}, ROOM, 0.0)[thousands]) > 2 * AWAITED_S
+
+
+def test_a_time_that_the_user_chose_stays(table, thousands):
+    bundler = Bundler(table, Shape(4, 9999))
+    bundler.expect(["map0-0"])
+    chosen = thousands._replace(bundle_s=30.0)
+    assert max(bundler.sizes({chosen: 4000}, ROOM, 0.0)[chosen]) > 2 * AWAITED_S
+
+
+def test_early_results_never_take_more_starts_than_the_access_point_has():
+    assert awaited_target_s(TARGET_S, 8) == AWAITED_S
+    assert awaited_target_s(TARGET_S, 300) == 30.0
+    assert awaited_target_s(TARGET_S, 10_000) == TARGET_S
+
+
+def test_earlier_runs_are_believed_for_the_first_bundles_which_are_short():
+    found = decided(4000, Past(earlier_s=0.5), 8)
+    assert found == [int(UNPROVEN_S / 0.5)] * 8
+    assert decided(4000, Past(earlier_s=0.5, idle=8), 8) == []
+    assert decided(4000, Past(earlier_s=20.0), 8) == [1] * 8, "a long one may be short by now"
+    now_long = Past(ended=8, spent_s=8 * 40.0, earlier_s=0.5)
+    assert decided(4000, now_long, 8) == [1] * 4000, "this run knows better"
+
+
+def test_earlier_runs_are_believed_no_more_once_a_bundle_takes_much_longer(table):
+    runtimes = RuntimesBySize({"map": [Sample(1, 0.5)] * 20})
+    bundler = Bundler(table, Shape(4, 9999), runtimes)
+    kind = Kind(Request(JobClass(SHAPE)), "map", TARGET_S)
+    put(table, 1, state=JobState.RUNNING, started_s=1.0, pilot="p1", job_id="1.0/0")
+    assert max(bundler.sizes({kind: 400}, ROOM, UNPROVEN_S)[kind]) > 1
+    assert set(bundler.sizes({kind: 400}, ROOM, 4 * UNPROVEN_S)[kind]) == {1}
