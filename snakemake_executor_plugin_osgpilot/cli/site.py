@@ -31,7 +31,7 @@ def site() -> None:
     """
 
 
-@site.command()
+@site.command(short_help="Write a site file from what Slurm reports.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
@@ -79,7 +79,7 @@ def init(out: Path, *, force: bool, ssh: str, cluster: str, site_name: str, **sa
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
-    echo(f"wrote {out}; go over it, then:")
+    echo(f"wrote {out}; review it, then run:")
     usual = str(out) == "site.yaml"
     echo("  osgpilot site check" + ("" if usual else f" {out}"))
     echo("  osgpilot doctor" + ("" if usual else f" --site {out}"))
