@@ -169,7 +169,11 @@ def _against_cluster(context: CheckContext) -> list[str]:
     from ..doctor.findings import Verdict
 
     file = context.site_file
-    found = problems(context.site.reported(), context.facts.reported())
+    try:
+        reported = context.facts.reported()
+    except OsgpilotError as error:
+        raise InputError(f"{error}; --offline checks only the file") from error
+    found = problems(context.site.reported(), reported)
     if found:
         return [f"site file {file}, line {line_of(file, p.keys)}: {p}" for p in found]
     refused = [each for each in places.limits(context) if each.verdict is not Verdict.OK]
