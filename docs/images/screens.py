@@ -63,7 +63,7 @@ SCREENS = {
     ),
     "run": (
         RUN,
-        "A run. The last line shows its progress, and an estimate of the time to go.",
+        "A run. The last line shows its progress, and the time to go as soon as it is known.",
     ),
     "explain": (
         "osgpilot explain map",

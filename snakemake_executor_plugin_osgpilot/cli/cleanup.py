@@ -92,7 +92,9 @@ def _cleanup(cleaner: Cleaner, *, yes: bool) -> None:
     found = cleaner.find()
     removable = [each for each in found if each.may_go(named=cleaner.workdir is not None)]
     if not found:
-        echo("nothing is left of any run")
+        everywhere = cleaner.endpoints.reached_all
+        where = "" if everywhere else " where osgpilot could look; the lines above say where not"
+        echo(f"nothing is left of any run{where}")
         return
     echo("what runs have left, and what would be removed")
     if sys.stdout.isatty():

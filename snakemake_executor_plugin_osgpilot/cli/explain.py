@@ -63,7 +63,7 @@ def explain(workdir: Path, run: str, as_json: bool, what: str) -> None:
     if what and not found:
         raise InputError(
             f"run {watched.folder.name} has no rule, job or pilot {what!r}, ready or to come; "
-            "`osgpilot status` lists what there is"
+            "`osgpilot status` lists them"
         )
     if as_json:
         listed = [asdict(each) for each in found]

@@ -29,7 +29,7 @@ def report(workdir: Path, run: str, out: Path, as_json: bool) -> None:
     It is one file that needs no network. The run may be live or ended.
 
     \b
-    osgpilot report                             the run written last in this folder
+    osgpilot report                             the last run with jobs in this folder
     osgpilot report --dir ~/other --out a.html  another folder's
     """
     from ..report.html import page

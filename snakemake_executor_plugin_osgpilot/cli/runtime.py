@@ -12,7 +12,7 @@ def runtime() -> None:
     """Manage images with Snakemake, for rules with `run:` and for files of storage plugins."""
 
 
-@runtime.command()
+@runtime.command(short_help="Build an image with the installed Snakemake.")
 @click.option(
     "--base",
     help="Image with Python and pip to put Snakemake into: docker://..., a file or a folder."

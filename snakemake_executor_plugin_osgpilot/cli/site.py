@@ -31,7 +31,7 @@ def site() -> None:
     """
 
 
-@site.command()
+@site.command(short_help="Write a site file from what Slurm reports.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
@@ -79,7 +79,7 @@ def init(out: Path, *, force: bool, ssh: str, cluster: str, site_name: str, **sa
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
-    echo(f"wrote {out}; go over it, then:")
+    echo(f"wrote {out}; review it, then run:")
     usual = str(out) == "site.yaml"
     echo("  osgpilot site check" + ("" if usual else f" {out}"))
     echo("  osgpilot doctor" + ("" if usual else f" --site {out}"))
@@ -169,7 +169,11 @@ def _against_cluster(context: CheckContext) -> list[str]:
     from ..doctor.findings import Verdict
 
     file = context.site_file
-    found = problems(context.site.reported(), context.facts.reported())
+    try:
+        reported = context.facts.reported()
+    except OsgpilotError as error:
+        raise InputError(f"{error}; --offline checks only the file") from error
+    found = problems(context.site.reported(), reported)
     if found:
         return [f"site file {file}, line {line_of(file, p.keys)}: {p}" for p in found]
     refused = [each for each in places.limits(context) if each.verdict is not Verdict.OK]

@@ -57,7 +57,7 @@ def list_images(as_json: bool) -> None:
     terminal(width=None if sys.stdout.isatty() else 200).print(table)
 
 
-@software.command()
+@software.command(short_help="Show the contents of an image.")
 @click.argument("image")
 def show(image: str) -> None:
     """Show the contents of an image; the beginning of its name is enough."""
@@ -95,7 +95,7 @@ def push(image: str, dest: str, url: str, command: str) -> None:
     echo(f"pilots fetch {each.key} from {place} in later runs ({_mb(each.size)} MB)")
 
 
-@software.command()
+@software.command(short_help="Send an image from this machine again.")
 @click.argument("image")
 def forget(image: str) -> None:
     """Send IMAGE from this machine again; the copy that was pushed is not deleted."""
@@ -106,7 +106,7 @@ def forget(image: str) -> None:
     echo(f"{each.key} is sent from here" if was else f"{each.key} was not pushed anywhere")
 
 
-@software.command()
+@software.command(short_help="Remove images that no run has used for some time.")
 @click.option(
     "--days", type=click.FloatRange(min=0), default=30.0, show_default=True,
     help="Keep images used within this time; 0 removes all, even those in use.",

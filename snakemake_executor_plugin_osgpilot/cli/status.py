@@ -32,7 +32,7 @@ run_options = (
     click.option(
         "--run",
         default="",
-        help="Id of the run, or the beginning of it.  [default: the run written last]",
+        help="Id of the run, or the beginning of it.  [default: the last that had jobs]",
         shell_complete=lambda context, option, typed: _run_ids(context, typed),
     ),
 )

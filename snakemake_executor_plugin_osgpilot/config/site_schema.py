@@ -101,6 +101,8 @@ def _complaint(error: Any, tree: Node) -> str:
         message = "is missing"
     else:
         message = str(error.message)
+        if about := error.schema.get("description"):
+            message += f" ({about})"
     dotted = ".".join(map(str, keys))
     return f"line {_line(tree, keys)}: `{dotted}` {message}"
 

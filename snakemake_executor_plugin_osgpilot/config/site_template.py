@@ -212,7 +212,7 @@ def _head(cluster: ClusterFacts, schema: str) -> str:
     return (
         f"# yaml-language-server: $schema={schema}\n"
         f"# The cluster {cluster.name} (Slurm {cluster.version}) as a place where pilots run.\n"
-        "# Written by `osgpilot site init`; go over it, then: osgpilot site check, doctor\n"
+        "# Written by `osgpilot site init`; review it, then run: osgpilot site check, doctor\n"
     )
 
 

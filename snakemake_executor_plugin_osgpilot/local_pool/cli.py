@@ -130,7 +130,11 @@ def list_(as_json: bool) -> None:
         echo("no pool is up")
 
 
-@pool.command("exec", context_settings={"ignore_unknown_options": True})
+@pool.command(
+    "exec",
+    context_settings={"ignore_unknown_options": True},
+    short_help="Run a command inside.",
+)
 @name_option
 @host_option
 @user_option
@@ -171,7 +175,7 @@ def run_inside(
     os.execv(argv[0], argv)
 
 
-@pool.command()
+@pool.command(short_help="End a pool; the built images stay.")
 @name_option
 @click.option("--all", "everyone", is_flag=True, help="All pools of this cache folder.")
 def down(name: str, everyone: bool) -> None:

@@ -12,30 +12,51 @@ from ..journal.lease import lease_age_s
 from ..journal.process import started, this_process
 from ..journal.run_folder import RunFolder
 from ..monitoring.history_file import HISTORY, read
+from ..monitoring.line_check import is_whole
 from .replay import ReplayedRun
 
 STATE = Path(".snakemake", "osgpilot")
 """The folder of runs in a working folder."""
 
+IDLE_MAX = 64 * 1024
+"""Size in bytes above which a history is certainly of a run that had jobs."""
+
 
 def find(workdir: Path, run: str = "") -> Path:
-    """Return the folder of a run in `workdir` by the beginning of its id; of the one written last,
-    if none is named.
+    """Return the folder of a run in `workdir` by the beginning of its id; if none is named, of the
+    one written last, except those that had nothing to do while there are others.
 
     Raises `InputError` if there is none, or several begin like this.
     """
     folders = newest_first(workdir)
     if not folders:
         raise no_run_in(workdir)
+    if not run:
+        return next((folder for folder in folders if not had_nothing_to_do(folder)), folders[0])
     found = [f for f in folders if f.name == run] or [f for f in folders if f.name.startswith(run)]
     if not found:
         raise InputError(
             f"run {run} is not in {workdir.absolute()}; `osgpilot runs` lists those that are"
         )
-    if run and len(found) > 1:
+    if len(found) > 1:
         names = ", ".join(folder.name for folder in found)
         raise InputError(f"several runs begin with {run}: {names}")
     return found[0]
+
+
+def had_nothing_to_do(folder: Path) -> bool:
+    """Return True if the run ended normally without any job: all outputs were up to date."""
+    history = folder / HISTORY
+    try:
+        if history.stat().st_size > IDLE_MAX:
+            return False
+        lines = [line for line in read(history)[0] if is_whole(line)]
+    except OSError:
+        return False
+    if not lines or {line["kind"] for line in lines} != {"life", "end"}:
+        return False
+    end = lines[-1]
+    return end["kind"] == "end" and not any(map(end.get, ("error", "interrupted", "to_come")))
 
 
 def newest_first(workdir: Path) -> list[Path]:

@@ -43,6 +43,11 @@ class Endpoints:
         for slurm in sorted(place.slurms - self.slurms.keys() - self._failed):
             self._try(slurm, f"Slurm {f'of {slurm}' if str(slurm) else 'here'}", self._enter)
 
+    @property
+    def reached_all(self) -> bool:
+        """True if no place was skipped."""
+        return not self._failed
+
     def _try(self, what: tuple[str, str] | SlurmHost, name: str, act: Callable[..., None]) -> None:
         try:
             act(what)

@@ -133,7 +133,8 @@ def answer(out: str, err: str, *, mark: str, what: str) -> Answer:
     began, _, printed = parts[1].partition("\n")
     status = parts[2].strip()
     if why := _NOT_RUN.get(status):
-        details = f": {message}" if message else ""
+        says_more = message and not message.startswith("timeout: failed to run command")
+        details = f": {message}" if says_more else ""
         raise OutcomeUnknownError(
             f"{why}{details}" if status == UNWRITTEN else f"`{what}`: {why}{details}"
         )

@@ -113,6 +113,42 @@ def test_runs_are_listed_with_state_and_size_the_newest_first(osgpilot):
     assert all(len(line) <= 80 and line == line.rstrip() for line in lines)
 
 
+SECOND = {**LIFE, "run": "20260102-1-bb"}
+IDLE = {**END, "to_come": 0}
+
+
+def test_a_run_with_nothing_to_do_does_not_hide_the_one_before_it(osgpilot, tmp_path):
+    osgpilot.write("20260101-1-aa", *DONE, END, at_s=1000)
+    osgpilot.write("20260102-1-bb", SECOND, IDLE, at_s=2000)
+    assert LIFE["run"] in osgpilot("status").output
+    assert LIFE["run"] in osgpilot("report", "--out", str(tmp_path / "page.html")).output
+    assert "20260102-1-bb" in osgpilot("status", "--run", "20260102").output
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [SECOND],
+        [SECOND, {**IDLE, "error": "the disk is full"}],
+        [SECOND, {**IDLE, "interrupted": True}],
+        [SECOND, {**IDLE, "to_come": 3}],
+        [SECOND, IDLE, SECOND],
+        [SECOND, {"kind": "steps", "done": 1, "total": 1}, IDLE],
+        [SECOND, queued("a", "000001"), IDLE],
+    ],
+    ids=["begun", "error", "interrupted", "unfinished", "resumed", "local rules", "jobs"],
+)
+def test_a_run_that_had_something_to_do_is_shown_although_no_job_ran(osgpilot, lines):
+    osgpilot.write("20260101-1-aa", *DONE, END, at_s=1000)
+    osgpilot.write("20260102-1-bb", *lines, at_s=2000)
+    assert "20260102-1-bb" in osgpilot("status").output
+
+
+def test_a_single_run_with_nothing_to_do_is_shown(osgpilot):
+    osgpilot.write("20260102-1-bb", SECOND, IDLE)
+    assert "20260102-1-bb" in osgpilot("status").output
+
+
 def test_a_folder_without_runs_says_so(osgpilot):
     for command in ("runs", "status", "cancel"):
         missing = osgpilot(command)

@@ -283,6 +283,14 @@ def test_what_slurm_cannot_be_given_is_refused(site_file, slurm, said):
     assert said in str(error.value)
 
 
+def test_a_refused_value_comes_with_the_meaning_of_its_key(site_file):
+    with pytest.raises(InputError) as error:
+        load(site_file(f"{GOOD}central_manager: cm\n"))
+    assert str(error.value).endswith(
+        " (host:port of the pool's central manager; leave out for the OSPool)"
+    )
+
+
 def test_a_partition_is_listed_once(site_file):
     with pytest.raises(InputError, match="`partitions` has normal twice"):
         load(site_file(CHOICE.replace("name: gpu", "name: normal")))

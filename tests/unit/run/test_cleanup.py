@@ -39,6 +39,8 @@ class SharedQueue(FakeAccessPoint):
 class FakeEndpoints:
     """Stands for the one access point and the one Slurm of this host."""
 
+    reached_all = True
+
     def __init__(self, owner):
         self.users, self.slurms, self.hosts = {("", ""): "alice"}, {}, {}
         self.slurms[SlurmHost()] = self
@@ -104,6 +106,24 @@ def newer(run):
 
 def sealed(run):
     run.chmod(0)
+
+
+def test_a_place_that_was_skipped_is_not_reported_as_clean(folder, monkeypatch):
+    assert called(folder).output == "nothing is left of any run\n"
+    monkeypatch.setattr(FakeEndpoints, "reached_all", False)
+    assert "where osgpilot could look" in called(folder).output
+
+
+def test_an_endpoint_that_does_not_answer_counts_as_skipped(monkeypatch):
+    def silent(*_):
+        raise OutcomeUnknownError("no answer")
+
+    monkeypatch.setattr(endpoints, "access_point_of", silent)
+    monkeypatch.setattr(endpoints, "slurm_of", silent)
+    places = endpoints.Endpoints("alice")
+    assert places.reached_all
+    places.reach(Place())
+    assert not places.reached_all
 
 
 @pytest.mark.parametrize(
