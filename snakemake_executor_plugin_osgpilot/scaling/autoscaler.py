@@ -144,7 +144,7 @@ class Autoscaler:
             view.waiting,
             expected_charges(self._fleet.pilots, self.policy),
             running,
-            soon=view.upcoming.soon(ends_s),
+            soon=(*view.held, *view.upcoming.soon(ends_s)),
             later=view.upcoming.later,
             further=view.upcoming.further,
             chain=view.upcoming.chain,

@@ -8,7 +8,7 @@ from typing import Protocol
 from ..jobs.state.rule_sums import RuleSums
 from ..model.plan import Plan
 from ..model.resources import JobClass, Policy, Shape
-from ..model.snapshot import Running, Snapshot
+from ..model.snapshot import Running, Snapshot, UpcomingGroup
 from ..model.upcoming import UpcomingWork
 from .planner.estimates import Estimates
 
@@ -39,6 +39,8 @@ class JobsView(Protocol):
     def rules(self) -> Mapping[str, RuleSums]: ...
     @property
     def upcoming(self) -> UpcomingWork: ...
+    @property
+    def held(self) -> tuple[UpcomingGroup, ...]: ...
 
     def running(self) -> dict[str, tuple[Running, ...]]:
         """Return the running jobs on each pilot, by class."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..jobs.state.rule_sums import RuleSums
 from ..model.resources import JobClass, Shape
-from ..model.snapshot import Running
+from ..model.snapshot import Running, UpcomingGroup
 from ..model.upcoming import UpcomingWork
 from ..scaling.planner.estimates import SAMPLES_MAX
 from .clock import MS, Clock
@@ -34,6 +34,7 @@ class SimulatedJobs:
     served: Mapping[str, float]
     runtimes_s: list[tuple[JobClass, float]]
     upcoming: UpcomingWork
+    held: tuple[UpcomingGroup, ...] = ()
     started: Mapping[str, float] = field(default_factory=dict)
     suspects: Mapping[str, str] = field(default_factory=dict)
     starts_paused: str = ""

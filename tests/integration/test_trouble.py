@@ -165,3 +165,25 @@ def test_a_job_that_was_removed_does_not_run_again_where_the_log_has_lost_it(wor
     assert "somebody removed it from the queue" in workflow.said
     assert (shared / "ran").read_text() == "ran\n"
     assert nothing_left()
+
+
+def test_a_pilot_is_kept_for_a_job_that_is_released_later(workflow, full_cluster):
+    workflow.snakefile("""
+rule one:
+    output: "one"
+    retries: 0
+    shell: "touch {output}"
+""")
+    process = workflow.start()
+    until(lambda: len(jobs_in_queue()) == 1, "the job in the queue")
+    _, key = find("true")
+    (job_folder,) = workflow.folder.glob(f".snakemake/osgpilot/*/jobs/{key}")
+    returned = job_folder / "osgpilot-out"
+    returned.mkdir(mode=0o500)
+    full_cluster()
+    # it is polled more than once until then
+    until(lambda: "file transfer failed; retrying in 40 s" in workflow.said, "failed transfers")
+    returned.chmod(0o700)
+    assert process.wait(PATIENCE_S) == 0, workflow.said
+    assert "no job is left" not in workflow.said.partition("Finished jobid")[0]
+    assert len(workflow.record()["pilots"]) == 1

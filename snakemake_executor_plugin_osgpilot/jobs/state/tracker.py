@@ -166,6 +166,7 @@ class JobTracker:
             started=dict(table.started),
             rules={rule: replace(sums) for rule, sums in table.rules.items()},
             on_trial=self.starts.on_trial,
+            held=self._release_schedule.to_come(),
         )
 
     def take_ended(self) -> dict[str, Job]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
 from ...model.resources import JobClass
-from ...model.snapshot import Running
+from ...model.snapshot import Running, UpcomingGroup
 from ...model.upcoming import UpcomingWork
 from .job import Job
 from .rule_sums import RuleSums
@@ -22,7 +22,7 @@ class View:
     view, `suspects` the reason why jobs avoid a pilot, `starts_paused` the reason why no job may
     start now (empty: they may), but for some if any are `on_trial`. `ours` has the ids of
     all jobs that are or were of this run, `rules` the sums over the jobs of each rule, `upcoming`
-    the jobs that Snakemake has not submitted yet.
+    the jobs that Snakemake has not submitted yet, `held` those on hold that will wait again.
     """
 
     waiting: Counter[JobClass]
@@ -36,6 +36,7 @@ class View:
     rules: Mapping[str, RuleSums] = field(default_factory=dict)
     on_trial: bool = False
     upcoming: UpcomingWork = field(default_factory=UpcomingWork)
+    held: tuple[UpcomingGroup, ...] = ()
 
     def running(self) -> dict[str, tuple[Running, ...]]:
         """Return the running jobs on each pilot, by class."""

@@ -10,6 +10,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.events import Event, EventKin
 from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import FAILED_ATTEMPTS_MAX, history
 from snakemake_executor_plugin_osgpilot.jobs.state.stuck_jobs import CapacityHistory, Span
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
+from snakemake_executor_plugin_osgpilot.model.snapshot import UpcomingGroup
 
 
 def hold(ap, key, code, subcode=0, at_s=2000.0):
@@ -32,6 +33,28 @@ def test_job_over_its_memory_requests_more_and_runs_again(queue, ap):
     queue.repair(NOW_S)
     assert len(ap.released) == 1
     assert queue.over() == {}
+
+
+def test_held_jobs_that_will_wait_again_are_demand_to_come(queue, ap):
+    queue.add([job(key) for key in "abcd"])
+    queue.send()
+    for key in "ab":
+        hold(ap, key, 34, 102)
+    hold(ap, "c", 13)
+    # by hand: nobody knows when it will wait again
+    hold(ap, "d", 1)
+    queue.follow()
+    larger, as_before = JobClass(Shape(1, 1024)), JobClass(Shape(1, 500))
+    assert sorted(queue.view().held) == [
+        UpcomingGroup(as_before, 1, 1980.0), UpcomingGroup(larger, 2, 1980.0)
+    ]  # fmt: skip
+    queue.repair(NOW_S)
+    assert (larger, 2) in [group[:2] for group in queue.view().held]
+    for key in "ab":
+        ap.tell(key, EventKind.RELEASED)
+    queue.follow()
+    assert queue.view().waiting == {larger: 2}
+    assert larger not in [group.job_class for group in queue.view().held]
 
 
 def test_failed_transfer_is_retried_after_its_delay(queue, ap):
