@@ -34,13 +34,15 @@ class HandedOverJob:
 @dataclass(frozen=True, slots=True)
 class EndedJob:
     """A job that is no longer at the access point; `failure` is empty if it succeeded. `logs` are
-    the files of the `log:` of a rule whose job failed.
+    the files of the `log:` of a rule whose job failed. `is_final` is True if Snakemake does not
+    hand it over again.
     """
 
     key: str
     usage: CommandUsage | None = None
     failure: str = ""
     logs: tuple[str, ...] = ()
+    is_final: bool = True
 
 
 class JobListener:
@@ -98,6 +100,8 @@ class IntakeListener(JobListener):
 
     def ended(self, jobs: Sequence[EndedJob]) -> None:
         self._intake.settle([each.key for each in jobs if each.failure])
+        if final := [each.key for each in jobs if each.failure and each.is_final]:
+            self._intake.give_up(final)
 
     def finished(self, job: AnyJob, key: str, runtime_s: float) -> None:
         if key:

@@ -214,7 +214,8 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
     def _ended_job(self, key: str, failed: Mapping[str, tuple[SubmittedJobInfo, str]]) -> EndedJob:
         info, failure = failed.get(key, (None, ""))
         logs = rule_logs(info.job) if info else ()
-        return EndedJob(key, spent(self._run.folder.job(key)), failure, logs)
+        is_final = not info or info.job.attempt > info.job.restart_times
+        return EndedJob(key, spent(self._run.folder.job(key)), failure, logs, is_final)
 
     async def sleep(self) -> None:
         """Wait for events or a shutdown, regardless of the check interval."""

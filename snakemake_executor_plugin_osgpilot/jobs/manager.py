@@ -99,6 +99,11 @@ class JobManager:
         with self._lock:
             return self._tracker.run_again(key, why)
 
+    def gave_up(self, keys: Iterable[str]) -> None:
+        """Record that Snakemake does not hand over again jobs that failed."""
+        with self._lock:
+            self._tracker.gave_up(keys)
+
     def mark_incomplete(self, key: str) -> None:
         """Count a job that ended as failed: its outputs could not be used."""
         with self._lock:

@@ -105,6 +105,10 @@ class Intake:
         """Note that Snakemake itself has recorded a job as done."""
         self._done.append(key)
 
+    def give_up(self, failed: Iterable[str]) -> None:
+        """Record that Snakemake does not hand over again these jobs, which failed."""
+        self.queue.gave_up(failed)
+
     def settle(self, failed: Iterable[str] = ()) -> None:
         """Record that jobs are done or failed; then remove the folders of those done.
 

@@ -145,7 +145,7 @@ class Autoscaler:
             expected_charges(self._fleet.pilots, self.policy),
             running,
             soon=(*view.held, *view.upcoming.soon(ends_s)),
-            later=view.upcoming.later,
+            later=view.upcoming.later + view.returning,
             further=view.upcoming.further,
             chain=view.upcoming.chain,
             gates=self._gates(view),

@@ -35,6 +35,7 @@ class SimulatedJobs:
     runtimes_s: list[tuple[JobClass, float]]
     upcoming: UpcomingWork
     held: tuple[UpcomingGroup, ...] = ()
+    returning: int = 0
     started: Mapping[str, float] = field(default_factory=dict)
     suspects: Mapping[str, str] = field(default_factory=dict)
     starts_paused: str = ""

@@ -167,6 +167,19 @@ def test_a_job_that_was_removed_does_not_run_again_where_the_log_has_lost_it(wor
     assert nothing_left()
 
 
+def test_a_pilot_is_kept_for_the_retry_of_the_last_job(workflow):
+    workflow.snakefile("""
+rule one:
+    output: "one"
+    retries: 2
+    resources: number=lambda wildcards, attempt: attempt
+    shell: "sleep 4; [ {resources.number} = 3 ]; touch {output}"
+""")
+    assert workflow.run() == 0, workflow.said
+    assert workflow.said.count("FAILED rule one") == 2
+    assert len(workflow.record()["pilots"]) == 1
+
+
 def test_a_pilot_is_kept_for_a_job_that_is_released_later(workflow, full_cluster):
     workflow.snakefile("""
 rule one:

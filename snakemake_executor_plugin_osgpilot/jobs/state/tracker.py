@@ -61,6 +61,7 @@ class JobTracker:
         self.bundler = Bundler(self._table, largest, runtimes, all_now=all_now)
         self._submit_queue = SubmitQueue(self._table, self.bundler, self.priorities)
         self._release_schedule = ReleaseSchedule(self._table)
+        self._returning: dict[str, str] = {}
         self._lost_pilots = LostPilots()
         self._start_failures = PilotStartFailures()
         self.starts = JobStarts()
@@ -167,6 +168,7 @@ class JobTracker:
             rules={rule: replace(sums) for rule, sums in table.rules.items()},
             on_trial=self.starts.on_trial,
             held=self._release_schedule.to_come(),
+            returning=len(self._returning),
         )
 
     def take_ended(self) -> dict[str, Job]:
@@ -191,7 +193,15 @@ class JobTracker:
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Register new jobs."""
-        self._submit_queue.add(self._table.put(job) for job in jobs)
+        listed = [self._table.put(job) for job in jobs]
+        for job in listed if self._returning else ():
+            self._returning.pop(job.identity, None)
+        self._submit_queue.add(listed)
+
+    def gave_up(self, keys: Iterable[str]) -> None:
+        """Record that Snakemake does not retry jobs that failed."""
+        final = set(keys)
+        self._returning = {i: key for i, key in self._returning.items() if key not in final}
 
     @property
     def unsent(self) -> int:
@@ -574,14 +584,14 @@ class JobTracker:
         job = ended.prepared_again(why)
         if hold_policy.exhausted(job) or hold_policy.fills_disks(ended, why):
             return False
-        self._table.put(job)
-        self._submit_queue.add([job])
+        self.add([job])
         self.notify(job, f"{why} {job.failed_attempts[-1].place}; running it again")
         return True
 
     def mark_incomplete(self, key: str) -> None:
         """Count a job that ended as failed: its outputs could not be used."""
-        self._table.put(replace(self._table[key], incomplete=True))
+        job = self._table.put(replace(self._table[key], incomplete=True))
+        self._returning[job.identity] = key
 
     def fail_waiting(self, classes: Iterable[JobClass], text: str) -> None:
         """Fail waiting jobs of these classes with a reason."""
@@ -682,4 +692,6 @@ class JobTracker:
                 self._submit_queue.add([self._table[key]])
 
     def _report_end(self, key: str) -> None:
-        self._ended[key] = self._table[key]
+        job = self._ended[key] = self._table[key]
+        if not job.succeeded:
+            self._returning[job.identity] = key

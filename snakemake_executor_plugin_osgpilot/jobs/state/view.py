@@ -22,7 +22,8 @@ class View:
     view, `suspects` the reason why jobs avoid a pilot, `starts_paused` the reason why no job may
     start now (empty: they may), but for some if any are `on_trial`. `ours` has the ids of
     all jobs that are or were of this run, `rules` the sums over the jobs of each rule, `upcoming`
-    the jobs that Snakemake has not submitted yet, `held` those on hold that will wait again.
+    the jobs that Snakemake has not submitted yet, `held` those on hold that will wait again,
+    `returning` the number of jobs that failed and may be handed over again.
     """
 
     waiting: Counter[JobClass]
@@ -37,6 +38,7 @@ class View:
     on_trial: bool = False
     upcoming: UpcomingWork = field(default_factory=UpcomingWork)
     held: tuple[UpcomingGroup, ...] = ()
+    returning: int = 0
 
     def running(self) -> dict[str, tuple[Running, ...]]:
         """Return the running jobs on each pilot, by class."""

@@ -83,10 +83,12 @@ def test_a_check_without_jobs_still_settles_the_journal():
 def test_only_failed_jobs_are_settled_before_snakemake_knows():
     intake = Calls()
     listener = IntakeListener(intake)
-    listener.ended([EndedJob("001"), EndedJob("002", None, "exit status 1")])
+    retried = EndedJob("002", None, "exit status 1", is_final=False)
+    listener.ended([EndedJob("001"), retried, EndedJob("003", None, "exit status 1")])
     listener.finished(object(), "001", 5.0)
     listener.finished(object(), "", 0.0)
-    assert intake.made == [("settle", ["002"]), ("done", "001")]
+    settled = [("settle", ["002", "003"]), ("give_up", ["003"])]
+    assert intake.made == [*settled, ("done", "001")]
 
 
 def test_resumed_jobs_are_counted_once_per_batch(batch, logged):

@@ -1,6 +1,7 @@
 """Recovery of jobs that are held, interrupted, or lost with their pilots."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from queued import NOW_S, SMALL, job
@@ -55,6 +56,24 @@ def test_held_jobs_that_will_wait_again_are_demand_to_come(queue, ap):
     queue.follow()
     assert queue.view().waiting == {larger: 2}
     assert larger not in [group.job_class for group in queue.view().held]
+
+
+def test_a_failed_job_may_return_until_it_does_or_is_given_up(queue, ap):
+    queue.add([replace(job(key), identity=key) for key in "abc"])
+    queue.send()
+    for key, status in (("a", 1), ("b", 1), ("c", 0)):
+        ap.tell(key, EventKind.TERMINATED, exit_status=status)
+    queue.follow()
+    assert queue.view().returning == 2
+    queue.add([replace(job("a2"), identity="a")])
+    assert queue.view().returning == 1
+    queue.gave_up(["b"])
+    assert queue.view().returning == 0
+    # its outputs did not come back whole
+    queue.mark_incomplete("c")
+    assert queue.view().returning == 1
+    assert queue.run_again("c", "not whole")
+    assert queue.view().returning == 0
 
 
 def test_failed_transfer_is_retried_after_its_delay(queue, ap):
