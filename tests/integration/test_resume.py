@@ -153,6 +153,14 @@ rule one:
 """
 
 
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return any("htcondor.worker" in part for part in process.cmdline())
+    except psutil.Error:
+        # it has just ended
+        return False
+
+
 def left_under_way(workflow, place) -> psutil.Process:
     """Kill Snakemake while its worker process submits; return that one, which is suspended.
 
@@ -161,11 +169,7 @@ def left_under_way(workflow, place) -> psutil.Process:
     workflow.snakefile(GATED.format(place=place))
     first = workflow.start(*options(place))
     until(lambda: "rule gate" in workflow.said, "a local rule while a pilot has nothing to do")
-    (worker,) = (
-        each
-        for each in psutil.Process(first.pid).children(recursive=True)
-        if any("htcondor.worker" in part for part in each.cmdline())
-    )
+    (worker,) = filter(is_worker, psutil.Process(first.pid).children(recursive=True))
     worker.suspend()
     (place / "open").touch()
 
