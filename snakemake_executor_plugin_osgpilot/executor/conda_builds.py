@@ -129,6 +129,7 @@ class CondaBuilds:
         self._run.queue.mark_incomplete(job.key)
         self._run.chronicle.failed(job.key, why)
         self._run.intake.settle([job.key])
+        self._run.intake.give_up([job.key])
         where = place(job.allocation_id, job.node)
         tail = output_tail(self._run.folder.job(job.key), self._redact, SAID_LINES)
         said = "".join(f"\n    {line}" for line in tail.splitlines() if line.strip())

@@ -34,8 +34,7 @@ class HandedOverJob:
 @dataclass(frozen=True, slots=True)
 class EndedJob:
     """A job that is no longer at the access point; `failure` is empty if it succeeded. `logs` are
-    the files of the `log:` of a rule whose job failed. `is_final` is True if Snakemake does not
-    hand it over again.
+    the files of the `log:` of a rule whose job failed. `is_final` is False if Snakemake retries it.
     """
 
     key: str

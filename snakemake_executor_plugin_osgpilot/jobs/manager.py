@@ -100,7 +100,7 @@ class JobManager:
             return self._tracker.run_again(key, why)
 
     def gave_up(self, keys: Iterable[str]) -> None:
-        """Record that Snakemake does not hand over again jobs that failed."""
+        """Record that jobs failed and are not retried."""
         with self._lock:
             self._tracker.gave_up(keys)
 

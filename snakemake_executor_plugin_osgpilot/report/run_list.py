@@ -1,4 +1,4 @@
-"""What a list of runs shows of each, kept beside the history of a run that has ended."""
+"""Summaries of runs for a list, each stored beside the history of a run that has ended."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Intake:
         self._done.append(key)
 
     def give_up(self, failed: Iterable[str]) -> None:
-        """Record that Snakemake does not hand over again these jobs, which failed."""
+        """Record that these jobs failed and are not retried."""
         self.queue.gave_up(failed)
 
     def settle(self, failed: Iterable[str] = ()) -> None:

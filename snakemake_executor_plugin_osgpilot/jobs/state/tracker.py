@@ -199,7 +199,7 @@ class JobTracker:
         self._submit_queue.add(listed)
 
     def gave_up(self, keys: Iterable[str]) -> None:
-        """Record that Snakemake does not retry jobs that failed."""
+        """Record that jobs failed and are not retried."""
         final = set(keys)
         self._returning = {i: key for i, key in self._returning.items() if key not in final}
 

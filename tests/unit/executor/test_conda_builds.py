@@ -25,6 +25,7 @@ class Run:
 
     def __init__(self, folder, ends):
         self.ends, self.handed_over, self.settled, self.steps = ends, {}, [], 0
+        self.given_up = []
         self.folder = SimpleNamespace(path=folder, job=lambda key: folder / "jobs" / key)
         self.workdir = folder
         self.queue = SimpleNamespace(
@@ -35,6 +36,7 @@ class Run:
         self.intake = SimpleNamespace(
             key_for=self.key_for, reserve=lambda: None, hand_over=self.hand_over,
             done=self.settled.append, settle=lambda failed=(): self.settled.extend(failed),
+            give_up=self.given_up.extend,
         )  # fmt: skip
         self.unwritten = SimpleNamespace(add=self.write)
         self.chronicle = SimpleNamespace(handed_over=list, failed=lambda key, why: None)
@@ -145,7 +147,7 @@ def test_a_failure_is_one_block_with_what_was_said(make):
     assert block[0] == "    no solution"
     assert "s3cret" not in block[1]
     assert "\x1b" not in block[1]
-    assert run.settled == ["key-a"]
+    assert run.settled == run.given_up == ["key-a"]
 
 
 def test_a_job_that_no_pilot_can_run_is_explained_in_one_line(make):
