@@ -1,4 +1,6 @@
-"""The interface to the access point. The adapter `htcondor` and test doubles implement it."""
+"""Interfaces to the access point, which the adapter `htcondor` implements, and to the durable state
+of jobs.
+"""
 
 from __future__ import annotations
 
@@ -148,3 +150,15 @@ class JobJournal(Protocol):
 
     def submitted(self, ids: Mapping[str, str]) -> None:
         """Record job key → `cluster.proc`."""
+
+
+class JobFolders(Protocol):
+    """The folders of jobs, in which the access point finds inputs and puts outputs."""
+
+    def write(self, keys: Iterable[str]) -> Mapping[str, str]:
+        """Write the folders of those of these jobs that are about to be submitted for the first
+        time; return why others cannot run, by key. Raises `OutcomeUnknownError`.
+        """
+
+    def clear(self, keys: Iterable[str]) -> None:
+        """Remove the outputs of earlier attempts of jobs that are about to be resubmitted."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from ..model.resources import JobClass, Shape
 from ..model.runtime_by_size import RuntimesBySize, Sample
 from ..model.upcoming import UpcomingWork
-from .access_point import AccessPoint, JobJournal
+from .access_point import AccessPoint, JobFolders, JobJournal
 from .interventions import JobInterventions
 from .log_gaps import EventLogRepair
 from .rematch import Rematcher
@@ -22,24 +22,22 @@ from .state.stuck_jobs import CapacityHistory
 from .state.submission import QUEUED_MAX, SubmissionThrottle
 from .state.tracker import JobTracker
 from .state.view import View
-from .submitter import JobSubmitter, QueueQuota, Unshared
+from .submitter import JobSubmitter, NoFolders, QueueQuota, Unshared
 
 
 class JobManager:
     """The jobs of a run at the access point; decisions about them are in `state`.
 
     Snakemake's threads call `add`, `run_again` and `over`, the controller calls all else. The lock
-    is never held during a request to the access point. For `clear` and `write` see `JobSubmitter`.
-    With `all_now`, jobs do not wait here to be bundled when more is known of them. `runtimes` are
-    those of earlier runs.
+    is never held during a request to the access point. With `all_now`, jobs do not wait here to be
+    bundled when more is known of them. `runtimes` are those of earlier runs.
     """
 
     def __init__(
         self, access_point: AccessPoint, largest: Shape, queued_max: int = QUEUED_MAX,
         journal: JobJournal | None = None, share: QueueQuota | None = None,
-        clear: Callable[[Iterable[str]], object] = tuple,
-        write: Callable[[Iterable[str]], Mapping[str, str]] = lambda keys: {},
-        *, all_now: bool = False, runtimes: RuntimesBySize | None = None,
+        folders: JobFolders | None = None, *, all_now: bool = False,
+        runtimes: RuntimesBySize | None = None,
     ) -> None:  # fmt: skip
         self._access_point = access_point
         self._lock = threading.Lock()
@@ -47,7 +45,7 @@ class JobManager:
         self._throttle = SubmissionThrottle(queued_max)
         self._submitter = JobSubmitter(
             access_point, self._tracker, self._lock, self._throttle,
-            journal, share or Unshared(), clear, write,
+            journal, share or Unshared(), folders or NoFolders(),
         )  # fmt: skip
         self._log_repair = EventLogRepair(access_point, self._tracker, self._lock)
         self._rematcher = Rematcher(access_point, self._tracker, self._lock)

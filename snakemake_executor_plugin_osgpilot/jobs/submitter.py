@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from ..errors import OutcomeUnknownError, QueueFullError, RejectedError
 from ..model.resources import Request
-from .access_point import AccessPoint, JobJournal, Submission
+from .access_point import AccessPoint, JobFolders, JobJournal, Submission
 from .state.job import Job
 from .state.submission import Batch, SubmissionThrottle
 from .state.tracker import JobTracker
@@ -34,6 +34,16 @@ class Unshared:
         return ask(queued, unsent, 0)
 
 
+class NoFolders:
+    """Stands for the folders of jobs that need none."""
+
+    def write(self, keys: Iterable[str]) -> Mapping[str, str]:
+        return {}
+
+    def clear(self, keys: Iterable[str]) -> None:
+        pass
+
+
 class _Part(NamedTuple):
     """Jobs to submit in one request: the keys in each job of HTCondor, and places that failed
     them.
@@ -51,20 +61,17 @@ class _Part(NamedTuple):
 class JobSubmitter:
     """Submits the unsent jobs of `tracker`; what is refused or unanswered stays in there.
 
-    `lock` guards the tracker, and is never held during a request to the access point. `clear`
-    removes the outputs of earlier attempts; `write` writes what jobs need that are submitted for
-    the first time, and returns why others cannot be, by key.
+    `lock` guards the tracker, and is never held during a request to the access point.
     """
 
     def __init__(
         self, access_point: AccessPoint, tracker: JobTracker, lock: threading.Lock,
         throttle: SubmissionThrottle, journal: JobJournal | None, quota: QueueQuota,
-        clear: Callable[[Iterable[str]], object],
-        write: Callable[[Iterable[str]], Mapping[str, str]],
+        folders: JobFolders,
     ) -> None:  # fmt: skip
         self._access_point, self._tracker, self._lock = access_point, tracker, lock
         self._throttle, self._quota = throttle, quota
-        self._journal, self._clear, self._write = journal, clear, write
+        self._journal, self._folders = journal, folders
 
     def run(self) -> int:
         """Submit what is to be submitted now, by request; return how many jobs that were.
@@ -126,7 +133,7 @@ class JobSubmitter:
         tracker = self._tracker
         with self._lock:
             jobs = tracker.begin_submission(part.keys)
-        unfit = self._write(job.key for job in jobs)
+        unfit = self._folders.write(job.key for job in jobs)
         with self._lock:
             for key, why in unfit.items():
                 tracker.not_sent([key], why)
@@ -137,7 +144,8 @@ class JobSubmitter:
         try:
             if self._journal:
                 self._journal.intend(keys)
-            self._clear(job.key for job in jobs if job.failed_attempts or tracker.left_bundle(job))
+            retried = (job for job in jobs if job.failed_attempts or tracker.left_bundle(job))
+            self._folders.clear(job.key for job in retried)
             ids = self._access_point.submit(submission)
         except QueueFullError as full:
             with self._lock:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import Protocol
 
 from ..errors import AbandonedError, NotSentError, OutcomeUnknownError, RejectedError, TryLaterError
 from ..model.clock import WaitingClock
@@ -41,23 +42,29 @@ class PilotNumbers:
         self.last = max(self.last, number)
 
 
+class PilotJournal(Protocol):
+    """Records pilots before they are submitted."""
+
+    def record_pilots(self, pilots: Iterable[Pilot]) -> None:
+        """Record the states of pilots. Raises `OutcomeUnknownError`."""
+
+
 class PilotManager:
     """All pilots of one run at one site, by name. Used by one thread at a time.
 
-    `record` writes pilots to the journal before they are submitted; `chance` is for the circuit
-    breakers.
+    `chance` is for the circuit breakers.
     """
 
     def __init__(
         self, slurm: Slurm, clock: WaitingClock, requests: PilotRequests,
-        record: Callable[[Iterable[Pilot]], None] | None = None,
+        journal: PilotJournal | None = None,
         chance: Callable[[], float] = jitter,
         numbers: PilotNumbers | None = None,
     ) -> None:  # fmt: skip
         self._slurm = slurm
         self._clock = clock
         self._requests = requests
-        self._record = record
+        self._journal = journal
         self._numbers = numbers or PilotNumbers()
         self._numbers.seen(requests.last_number())
         self._interrupted: set[str] = set()
@@ -258,8 +265,8 @@ class PilotManager:
         name = self._requests.name(number)
         pilot = self._new_pilot(name, action)
         allocation = self._allocation(pilot)
-        if self._record:
-            self._record([pilot])
+        if self._journal:
+            self._journal.record_pilots([pilot])
         self._numbers.seen(number)
         self._inventory.put(pilot)
         try:

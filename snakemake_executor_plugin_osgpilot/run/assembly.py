@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -52,7 +51,7 @@ from ..scaling.shared_limits import QuotaShare
 from ..slurm.cluster import Cluster
 from ..slurm.ssh import Logins
 from .controller import RunController
-from .intake import Intake, clear_returned
+from .intake import Intake
 from .lease import LeaseKeeper
 from .resume import AcquiredRun, recall, take
 from .shutdown import Ending
@@ -72,9 +71,22 @@ class Output(NamedTuple):
     steps: Callable[[], Steps | None] = lambda: None
     about: Mapping[str, str] = {}
 
-    def shown(self, progress: Progress) -> None:
+
+@dataclass(frozen=True)
+class UserDisplay:
+    """Implements `ports.Display` for the run `run`, whose messages name the `folder` it is in."""
+
+    output: Output
+    notifier: Notifier
+    run: str
+    folder: str
+
+    def show(self, progress: Progress) -> None:
         """Display progress with Snakemake's own count."""
-        self.show(replace(progress, steps=self.steps()))
+        self.output.show(replace(progress, steps=self.output.steps()))
+
+    def call_person(self, why: str) -> None:
+        self.notifier.send_soon(notify.needs_person(self.run, self.folder, why))
 
 
 @dataclass(frozen=True)
@@ -262,31 +274,25 @@ def _assemble(
         options.limits.queued_max,
         journal,
         share,
-        partial(clear_returned, folder),
-        unwritten.write,
+        unwritten,
         # what waits here would not run without this process
         all_now=options.on_exit == "detach",
         runtimes=runtimes,
     )
     scaling = Autoscaler(fleet, guarded, clock, policy, plan, share, earlier_core_s)
-    book = LeaseKeeper(folder, seat, queue, fleet, clock, journal.record_pilots)
+    book = LeaseKeeper(folder, seat, queue, fleet, clock, journal)
     chronicle = HistoryRecorder(
         History(folder.path / HISTORY), queue, fleet, scaling, clock, output.redact, output.steps
     )
     names = dict.fromkeys(site.site for site in prepared.sites)
     about = {**output.about, "site": ", ".join(names)}
     chronicle.begin(seat, policy, journal.place, about)
-    notifier, place = Notifier(options.notify), str(Path.cwd())
-    controller = RunController(
-        queue, fleet, scaling, book, clock, chronicle, output.shown,
-        lambda why: notifier.send_soon(notify.needs_person(seat.run, place, why)),
-    )  # fmt: skip
+    notifier = Notifier(options.notify)
+    display = UserDisplay(output, notifier, seat.run, str(Path.cwd()))
+    controller = RunController(queue, fleet, scaling, book, clock, chronicle, display)
     # there may be folders without a journal entry, and keys without a folder
     count = max(folder.last_number("jobs"), journal.last_key())
-    intake = Intake(
-        queue, journal, folder, count=count, note_again=chronicle.again,
-        note_ended=chronicle.ended,
-    )  # fmt: skip
+    intake = Intake(queue, journal, folder, count=count, chronicle=chronicle)
     if taken.resumed:
         controller.recall(_known_pilots(taken, prepared.sites))
         intake.left = recall(taken, access_point, queue)
@@ -322,7 +328,7 @@ def _fleet(taken: AcquiredRun, prepared: PreparedRun, clock: SystemClock) -> Fle
             there.begin()
         slurm = cast("Slurm", Guarded(there, journal.check_held))
         sites[access.site.resource] = PilotManager(
-            slurm, clock, there.requests(), journal.record_pilots, numbers=numbers
+            slurm, clock, there.requests(), journal, numbers=numbers
         )
     fleet = Fleet(sites, clock)
     for name, error in prepared.silent.items():

@@ -25,7 +25,7 @@ from ..pilots.fleet import Fleet
 from ..pilots.state.circuit_breaker import DOUBT
 from ..pilots.state.lifecycle import StateChange
 from ..scaling.autoscaler import Autoscaler
-from .ports import LeaseWriter, Recorder
+from .ports import Display, LeaseWriter, Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +52,10 @@ class RunController:
 
     def __init__(
         self, queue: JobManager, fleet: Fleet, scaling: Autoscaler, book: LeaseWriter,
-        clock: Clock, chronicle: Recorder | None = None,
-        show: Callable[[Progress], None] = lambda progress: None,
-        call_person: Callable[[str], None] = lambda why: None,
+        clock: Clock, chronicle: Recorder | None = None, display: Display | None = None,
     ) -> None:  # fmt: skip
         self._queue, self._fleet, self._scaling, self._book = queue, fleet, scaling, book
-        self._clock = clock
-        self._chronicle, self._show, self._call_person = chronicle, show, call_person
+        self._clock, self._chronicle, self._display = clock, chronicle, display
         self._looked_s, self._look_soon = float("-inf"), False
         self._idle = self._unsupported = frozenset[str]()
         self._suspects = 0
@@ -222,7 +219,12 @@ class RunController:
     def _keep_informed(self) -> None:
         if self._chronicle:
             self._attempt("write the history of the run", self._chronicle.follow)
-        self._show(self.progress())
+        if self._display:
+            self._display.show(self.progress())
+
+    def _call_person(self, why: str) -> None:
+        if self._display:
+            self._display.call_person(why)
 
     def _is_look_due(self) -> bool:
         age_s = self._clock.now_s() - self._looked_s

@@ -11,14 +11,14 @@ from threading import Lock
 
 from ..common.counting import count_of
 from ..errors import OsgpilotError
-from ..htcondor.bundle_folder import STATUS
-from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE, JOB_OUTPUT
+from ..htcondor.submit_description import INPUT_FOLDER, JOB_FILE
 from ..jobs.manager import JobManager
 from ..jobs.state.job import Job
 from ..jobs.state.recovery import Adopt, Leftover, Replace, decide
 from ..journal.run_folder import RunFolder
 from ..journal.store import Journal
-from ..staging.commit_outputs import discard, empty
+from ..staging.commit_outputs import discard
+from .ports import JobRecorder
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +27,8 @@ logger = logging.getLogger(__name__)
 class Intake:
     """Assigns keys to jobs and passes them to the queue; used by Snakemake's threads.
 
-    `left` has the jobs of the previous session. For each of them that is resubmitted, `note_again`
-    gets key and reason. `note_ended` gets jobs before the journal records their end: after that, no
-    session follows them.
+    `left` has the jobs of the previous session. `chronicle` records the ends of jobs before the
+    journal does: after that, no session follows them.
     """
 
     queue: JobManager
@@ -37,8 +36,7 @@ class Intake:
     folder: RunFolder
     left: Leftover = field(default_factory=Leftover)
     count: int = 0
-    note_again: Callable[[str, str], None] = lambda key, why: None
-    note_ended: Callable[[list[Job]], None] = lambda jobs: None
+    chronicle: JobRecorder | None = None
     _taken: set[str] = field(default_factory=set)
     _again: Counter[str] = field(default_factory=Counter)
     _done: deque[str] = field(default_factory=deque)
@@ -73,7 +71,8 @@ class Intake:
             self._instead[key] = verdict.key
         if verdict.why:
             self._again[verdict.why] += 1
-            self.note_again(key, verdict.why)
+            if self.chronicle:
+                self.chronicle.again(key, verdict.why)
         return key, False
 
     def reserve(self) -> None:
@@ -129,7 +128,8 @@ class Intake:
         if not (done or self._unsettled):
             return
         ended = self.queue.jobs([*self._unsettled, *done])
-        self.note_ended(ended)
+        if self.chronicle:
+            self.chronicle.ended(ended)
         try:
             self.journal.settled(ended)
         except OsgpilotError as error:
@@ -143,12 +143,3 @@ class Intake:
         for key in done:
             self._done.popleft()
             discard(self.folder.job(key))
-
-
-def clear_returned(folder: RunFolder, keys: Iterable[str]) -> None:
-    """Remove the outputs of earlier attempts before jobs are resubmitted."""
-    for key in keys:
-        empty(folder.job(key))
-        for name in (JOB_OUTPUT, STATUS):
-            with suppress(OSError):
-                (folder.job(key) / name).unlink()

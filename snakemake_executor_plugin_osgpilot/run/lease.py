@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 from ..jobs.manager import JobManager
 from ..journal import run_folder as runs
 from ..journal.run_folder import LEASE, RunFolder
 from ..model.clock import Clock
 from ..model.identity import RunIdentity
-from ..model.resources import Pilot
 from ..pilots.fleet import Fleet
+from ..pilots.manager import PilotJournal
 
 HELD_BACK = "held-back"
 """Pilot types, one per line, whose pilots exit at once when they start (see pilot.sh)."""
@@ -21,11 +19,11 @@ class LeaseKeeper:
 
     def __init__(
         self, folder: RunFolder, seat: RunIdentity, queue: JobManager, fleet: Fleet,
-        clock: Clock, record: Callable[[Iterable[Pilot]], None] | None = None,
+        clock: Clock, journal: PilotJournal | None = None,
     ) -> None:  # fmt: skip
         self._folder, self._seat = folder, seat
         self._queue, self._fleet = queue, fleet
-        self._clock, self._record = clock, record
+        self._clock, self._journal = clock, journal
 
     def keep_alive(self) -> None:
         """Renew the lease, and write the list of pilot types that are held back."""
@@ -38,8 +36,8 @@ class LeaseKeeper:
 
     def write(self) -> None:
         """Write the record, and changes of pilots to the journal."""
-        if self._record:
-            self._record(self._fleet.pilots)
+        if self._journal:
+            self._journal.record_pilots(self._fleet.pilots)
         content = runs.record(
             self._seat,
             self._queue.rules(),

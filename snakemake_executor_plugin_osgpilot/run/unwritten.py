@@ -1,17 +1,20 @@
-"""Jobs whose folders are not written yet: that waits until the queue takes them."""
+"""The folders of jobs: written when the queue takes a job, and cleared before it is resubmitted."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..errors import NotRecordedError, OutcomeUnknownError
+from ..htcondor.bundle_folder import STATUS
+from ..htcondor.submit_description import JOB_OUTPUT
 from ..jobs.state.job import Job
 from ..journal.run_folder import RunFolder
 from ..journal.store import Journal
-from ..staging.commit_outputs import discard
+from ..staging.commit_outputs import discard, empty
 from ..staging.job_identity import digest
 from ..staging.preparer import Prepared
 
@@ -27,6 +30,7 @@ class _Unwritten(NamedTuple):
 @dataclass
 class UnwrittenJobs:
     """Jobs that were handed over; Snakemake's thread adds them, the controller's writes them.
+    Implements `jobs.access_point.JobFolders`.
 
     With more jobs than the queue takes, folders and rows of the journal exist only for those in
     the queue. After a kill, Snakemake hands the others over again.
@@ -66,6 +70,14 @@ class UnwrittenJobs:
         for key in problems:
             del self._jobs[key]
         return problems
+
+    def clear(self, keys: Iterable[str]) -> None:
+        """Remove the outputs of earlier attempts before jobs are resubmitted."""
+        for key in keys:
+            empty(self.folder.job(key))
+            for name in (JOB_OUTPUT, STATUS):
+                with suppress(OSError):
+                    (self.folder.job(key) / name).unlink()
 
     def _write(self, job: Job, pack: Callable[[], Prepared]) -> None:
         prepared = pack()

@@ -13,11 +13,22 @@ from snakemake_executor_plugin_osgpilot.jobs.state.hold_policy import REMATCHING
 from snakemake_executor_plugin_osgpilot.jobs.state.job import JobState
 from snakemake_executor_plugin_osgpilot.jobs.state.job_ids import htcondor_ids
 from snakemake_executor_plugin_osgpilot.jobs.state.recovery import Entry, leftover
+from snakemake_executor_plugin_osgpilot.jobs.submitter import NoFolders
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 from snakemake_executor_plugin_osgpilot.model.upcoming import UpcomingWork
 
 TARGET_S = 60.0
 DONE = MemberEnd(0, 1.0, 2.0)
+
+
+class Folders(NoFolders):
+    """Remembers which folders were cleared."""
+
+    def __init__(self):
+        self.cleared = []
+
+    def clear(self, keys):
+        self.cleared += keys
 
 
 class BundlingAccessPoint(FakeAccessPoint):
@@ -28,7 +39,7 @@ class BundlingAccessPoint(FakeAccessPoint):
         self.bundles = Bundles()
         self.ends = {}
         self.gone = []
-        self.cleared = []
+        self.folders = Folders()
 
     def submit(self, submission):
         ids = super().submit(submission)
@@ -58,7 +69,7 @@ def ap():
 @pytest.fixture
 def queue(ap):
     """Of a run whose pilots have room for one job."""
-    return JobManager(ap, Shape(1, 500), clear=lambda keys: ap.cleared.extend(keys))
+    return JobManager(ap, Shape(1, 500), folders=ap.folders)
 
 
 @pytest.fixture
@@ -120,7 +131,9 @@ def again(queue, ap, keys):
     assert sorted(key for each in ap.submissions[sent:] for key in each.keys) == sorted(keys)
     assert not any(each.bundles for each in ap.submissions[sent:])
     assert {len(each.failed_attempts) for each in queue.jobs(keys)} == {0}
-    assert sorted(ap.cleared) == sorted(keys), "results of the bundle may have returned late"
+    assert sorted(ap.folders.cleared) == sorted(keys), (
+        "results of the bundle may have returned late"
+    )
 
 
 @pytest.mark.parametrize(

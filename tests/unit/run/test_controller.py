@@ -44,6 +44,19 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
 SMALL = JobClass(Shape(1, 500))
 
 
+class Shown:
+    """Remembers what the user was shown, and called for."""
+
+    def __init__(self):
+        self.progress, self.calls = [], []
+
+    def show(self, progress):
+        self.progress.append(progress)
+
+    def call_person(self, why):
+        self.calls.append(why)
+
+
 class World:
     """A controller between two stand-ins; `tick` moves time first."""
 
@@ -56,11 +69,11 @@ class World:
         self.fleet = Fleet({"Home-Slurm": self.manager}, self.clock)
         offers = tuple(kind.offer for kind in kinds(site(folder)))
         policy = Policy(offers, pilots_max=3, cost_weight=0)
-        self.shown = []
+        self.shown = Shown()
         self.scaling = Autoscaler(self.fleet, self.ap, self.clock, policy, plan)
         book = LeaseKeeper(self.folder, SEAT, self.queue, self.fleet, self.clock)
         self.controller = RunController(
-            self.queue, self.fleet, self.scaling, book, self.clock, show=self.shown.append
+            self.queue, self.fleet, self.scaling, book, self.clock, display=self.shown
         )
 
     def add(self, *keys, job_class=SMALL):
@@ -197,7 +210,9 @@ def test_all_upcoming_jobs_are_counted(world):
     world.add("a")
     world.queue.expect(UpcomingWork({"a": {SMALL: 2}}, {SMALL: 1}, later=3, since={SMALL: 1}))
     world.tick()
-    assert world.shown[-1].line.startswith("jobs: 1 waiting, 0 running, 0 done, 5 not yet ready;")
+    assert world.shown.progress[-1].line.startswith(
+        "jobs: 1 waiting, 0 running, 0 done, 5 not yet ready;"
+    )
 
 
 def test_failure_and_recovery_are_logged_once_each(world, logged):
@@ -541,24 +556,20 @@ def test_core_hours_used_and_charged(world, tmp_path):
 
 
 def test_a_person_is_called_once_when_no_pilot_is_there_and_none_may_start(world):
-    called = []
-    world.controller._call_person = called.append
     world.scaling.policy = replace(world.scaling.policy, core_s_max=1.0)
     world.add("a")
     for _ in range(3):
         world.tick()
     assert world.slurm.submitted == []
-    (why,) = called
+    (why,) = world.shown.calls
     assert why.startswith("no pilot is there and none is started: the budget")
 
 
 def test_nobody_is_called_while_a_pilot_works_at_the_limit(world):
-    called = []
-    world.controller._call_person = called.append
     world.add("a")
     world.tick()
     assert world.fleet.live
     world.scaling.policy = replace(world.scaling.policy, core_s_max=1.0)
     world.add(*(f"b{number}" for number in range(40)))
     world.tick()
-    assert called == []
+    assert world.shown.calls == []

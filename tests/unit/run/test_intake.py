@@ -23,9 +23,10 @@ from snakemake_executor_plugin_osgpilot.journal.run_folder import JOURNAL
 from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
-from snakemake_executor_plugin_osgpilot.run.intake import Intake, clear_returned
+from snakemake_executor_plugin_osgpilot.run.intake import Intake
 from snakemake_executor_plugin_osgpilot.run.resume import recall, take
 from snakemake_executor_plugin_osgpilot.run.shutdown import finish
+from snakemake_executor_plugin_osgpilot.run.unwritten import UnwrittenJobs
 from snakemake_executor_plugin_osgpilot.staging.commit_outputs import commit
 from snakemake_executor_plugin_osgpilot.staging.payload import Payload
 from snakemake_executor_plugin_osgpilot.staging.returned_files import MANIFEST
@@ -47,15 +48,24 @@ def submit_in_an_earlier_life(taken, *keys):
     taken.journal.intend(keys)
 
 
+class Recorded:
+    """Remembers which jobs are resubmitted, and why."""
+
+    def __init__(self):
+        self.resubmitted = {}
+
+    def again(self, key, why):
+        self.resubmitted[key] = why
+
+    def ended(self, jobs):
+        pass
+
+
 def intake(taken, there):
     queue = JobManager(there, Shape(4, 4000), journal=taken.journal)
-    noted = {}
-    left = recall(taken, there, queue)
-    made = Intake(
-        queue, taken.journal, taken.folder, left, count=9,
-        note_again=noted.__setitem__,
-    )  # fmt: skip
-    return made, noted
+    left, recorded = recall(taken, there, queue), Recorded()
+    made = Intake(queue, taken.journal, taken.folder, left, count=9, chronicle=recorded)
+    return made, recorded.resubmitted
 
 
 class Fetching(FakeAccessPoint):
@@ -129,10 +139,8 @@ def test_outputs_of_earlier_attempt_are_removed_before_the_next(taken):
         return submit(submission)
 
     there.submit = submitting
-    queue = JobManager(
-        there, Shape(4, 4000), journal=taken.journal,
-        clear=lambda keys: clear_returned(taken.folder, keys),
-    )  # fmt: skip
+    folders = UnwrittenJobs(taken.folder, taken.journal)
+    queue = JobManager(there, Shape(4, 4000), journal=taken.journal, folders=folders)
     queue.add([job("1")])
     taken.journal.note(job("1"), "who", "how")
     queue.send()

@@ -34,7 +34,7 @@ class Handed:
         self.there = FakeAccessPoint()
         self.unwritten = UnwrittenJobs(self.taken.folder, self.taken.journal)
         self.queue = JobManager(
-            self.there, Shape(4, 4000), LIMIT, self.taken.journal, write=self.unwritten.write
+            self.there, Shape(4, 4000), LIMIT, self.taken.journal, folders=self.unwritten
         )
         self.intake = Intake(self.queue, self.taken.journal, self.taken.folder)
         for key in KEYS:
