@@ -34,6 +34,13 @@ def site(folder: Path) -> Site:
     return Site("Home", "Home-Slurm", token, "docker://pilot", (partition,))
 
 
+def messages(said: list[str], warned: list[str] | None = None) -> SimpleNamespace:
+    """Return `common.messages.Messages` that puts information into `said`, warnings into `warned`,
+    and all into `said` without the latter.
+    """
+    return SimpleNamespace(info=said.append, warning=(said if warned is None else warned).append)
+
+
 class HandClock:
     """Time that moves when told."""
 

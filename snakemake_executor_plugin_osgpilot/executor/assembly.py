@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from snakemake_interface_common.exceptions import ApiError
 
@@ -61,17 +61,25 @@ def open_run(
         raise ApiError(f"osgpilot: {error}") from error
 
 
+class SoftwareProvider(Protocol):
+    """Finds or makes the software of jobs."""
+
+    def environment_image(self) -> str:
+        """Return an image with the Python environment of this process, empty if there is none."""
+
+    def conda_environments(self, images: Images) -> Software:
+        """Return the conda environments of rules; `images` finds container images."""
+
+
 def make_preparer(
     workflow: Workflow,
     run: Run,
     serves: Callable[[AnyJob], bool],
-    environment_image: Callable[[], str],
-    software: Callable[[Images], Software],
+    provider: SoftwareProvider,
 ) -> Preparer:
     """Return the preparer of jobs for `run`, which prepares those that `serves` is true of.
 
-    `environment_image` returns an image with the Python environment, `software` what makes conda
-    environments. Raises `ApiError` with one line if a rule cannot run at all.
+    Raises `ApiError` with one line if a rule cannot run at all.
     """
     settings = workflow.executor_settings
     least_bytes = options_of(settings).shared_least_bytes
@@ -83,7 +91,7 @@ def make_preparer(
     of_storage = workflow.spawned_job_args_factory.get_storage_provider_envvars()
     images = Images(
         run.workdir,
-        logger.info,
+        logger,
         run.access_point.image_way,
         traffic.shared_prefixes,
         folder / "images",
@@ -96,11 +104,12 @@ def make_preparer(
         environment_of(workflow),
         replace(traffic, named=named),
         images,
-        Requests(run.scaling.policy, logger.info, logger.warning),
+        Requests(run.scaling.policy, logger),
         KeyFiles(RunFolder(folder).keys),
+        logger,
         frozenset(of_storage) - {*workflow.envvars, *workflow.remote_execution_settings.envvars},
-        environment_image,
-        software(images),
+        provider.environment_image,
+        provider.conda_environments(images),
         Sharing(least_bytes if run.access_point.shares_inputs else None, run.workdir),
     )
     try:

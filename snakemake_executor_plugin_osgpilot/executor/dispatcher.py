@@ -19,6 +19,7 @@ from snakemake_interface_common.exceptions import ApiError
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor, SubmittedJobInfo
 
 from ..common.log_output import attached, labelled
+from ..common.messages import SILENT
 from ..common.redact import Redactor
 from ..common.snakemake_compat import WorkflowProxy, keep_groups_apart, need_no_conda
 from ..common.snakemake_types import AnyJob, Executor, SnakemakeLogger, Workflow
@@ -300,13 +301,10 @@ def router_factory(workflow: Workflow) -> Callable[[Policy, RunIdentity], RuleRo
     def routes_of(policy: Policy, seat: RunIdentity) -> RuleRouter:
         constraint = next(iter(constraints)) if len(constraints) == 1 else ""
         ways = Ways(policy, offload, where, takes_any, cores, constraint)
-        requests = Requests(policy, say=_nothing, warn=_nothing)
+        # the executor of a job reports its defaults
+        requests = Requests(policy, SILENT)
         return RuleRouter(
             workflow.dag, ways, requests, seat.project, seen_core_s, seat.pilot_sharing
         )
 
     return routes_of
-
-
-def _nothing(text: str) -> None:
-    """Log nothing: the executor of a job logs its defaults."""

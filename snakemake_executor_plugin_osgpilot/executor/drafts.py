@@ -51,15 +51,19 @@ class JobDrafter:
     def begin(self) -> Preparer:
         """Reject rules that cannot run at all; return the preparer."""
         self._preparer = self._preparer or make_preparer(
-            self._workflow, self._run, self._serves, _environment_image, self._software
+            self._workflow, self._run, self._serves, self
         )
         return self._preparer
 
-    def _software(self, images: Images) -> Software:
+    def environment_image(self) -> str:
+        """Return an image with the Python environment of this process; make it if need be."""
+        return str(make_environment(logger.info))
+
+    def conda_environments(self, images: Images) -> Software:
         """Return what makes the conda environments of rules; `images` finds container images."""
         self.builds = CondaBuilds(self._run, self._redact, images.find)
         builder_image = self._workflow.executor_settings.conda_image or ""
-        return Software(logger.info, True, builder_image, self.builds.make)
+        return Software(logger, True, builder_image, self.builds.make)
 
     def look_again(self) -> None:
         """Have drafts see what is on the disk now: call it before each batch."""
@@ -130,8 +134,3 @@ class JobDrafter:
         """Store the benchmarks of a job that belong into storage, once they are in place here."""
         if self._preparer:
             self._preparer.store_benchmarks(job)
-
-
-def _environment_image() -> str:
-    """Return an image with the Python environment of this process."""
-    return str(make_environment(logger.info))

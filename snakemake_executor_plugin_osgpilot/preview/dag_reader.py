@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 
+from ..common.messages import SILENT
 from ..common.snakemake_types import AnyJob, Dag, SingleJob, SnakemakeLogger, Workflow
 from ..errors import InputError, OsgpilotError
 from ..model.resources import JobClass, Policy
@@ -51,7 +52,7 @@ class _Reader(AbstractExecutor):  # type: ignore[misc]
         raise Ended(found)
 
     def _drawn(self, dag: Dag) -> Drawn:
-        requests = Requests(self.limits, _nothing, _nothing)
+        requests = Requests(self.limits, SILENT)
         classes: dict[str, JobClass] = {}
 
         def class_of(job: SingleJob) -> JobClass:
@@ -74,7 +75,3 @@ class _Reader(AbstractExecutor):  # type: ignore[misc]
 
     def shutdown(self) -> None:
         """Do nothing: there is no run."""
-
-
-def _nothing(text: str) -> None:
-    """Log nothing."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from ..common.messages import SILENT
 from ..common.snakemake_types import AnyJob, SingleJob, Workflow
 from ..executor.assembly import make_preparer
 from ..htcondor.factory import AnyAccessPoint
@@ -43,12 +44,16 @@ class Sampler:
 
     def __init__(self, workflow: Workflow, serves: Callable[[AnyJob], bool], scratch: Any) -> None:
         self._workflow, self._run = workflow, scratch
-        self._made = make_preparer(workflow, scratch, serves, _environment_image, self._software)
+        self._made = make_preparer(workflow, scratch, serves, self)
 
-    def _software(self, images: Images) -> Software:
+    def environment_image(self) -> str:
+        """Return the image with the Python environment if a run has made it, else none."""
+        return str(find_environment(Python.of_this_process()) or "")
+
+    def conda_environments(self, images: Images) -> Software:
         """Return what finds the conda environments that a run has made."""
         builder_image = self._workflow.executor_settings.conda_image or ""
-        return Software(lambda text: None, making=False, builder_image=builder_image)
+        return Software(SILENT, making=False, builder_image=builder_image)
 
     def class_of(self, job: AnyJob) -> JobClass | None:
         """Return the request of a job that is not ready yet."""
@@ -111,11 +116,6 @@ class Sampler:
 
 
 _MB = 1024 * 1024
-
-
-def _environment_image() -> str:
-    """Return the image with the Python environment if a run has made it, else none."""
-    return str(find_environment(Python.of_this_process()) or "")
 
 
 def _name_of_software(item: tuple[tuple[Environment, Packed | None], set[str]]) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
 from ..common import private_files as private
+from ..common.messages import Messages
 from ..errors import InputError
 from ..htcondor.submit_description import image_name, is_plain_image
 from ..runtime_image.published import url_of
@@ -44,7 +44,7 @@ class Images:
     """
 
     workdir: Path
-    say: Callable[[str], None]
+    messages: Messages
     way: str = "with each job"
     shared_prefixes: tuple[str, ...] = ()
     links: Path | None = None
@@ -73,13 +73,13 @@ class Images:
         if not path.is_dir() and path.suffix != ".sif":
             raise InputError(f"the container image {path} has to be a folder or end in .sif")
         if is_below(str(path), self.shared_prefixes):
-            self.say(f"image {path} is read where it is")
+            self.messages.info(f"image {path} is read where it is")
             return Image(image_name(str(path)), transferred=False)
         size_mb = _size_mb(path)
         if url := url_of(path):
-            self.say(f"image {path} ({size_mb} MB) is fetched by pilots from {url}")
+            self.messages.info(f"image {path} ({size_mb} MB) is fetched by pilots from {url}")
             return Image(image_name(url), size_mb=size_mb)
-        self.say(f"image {path} ({size_mb} MB) is sent {self.way}")
+        self.messages.info(f"image {path} ({size_mb} MB) is sent {self.way}")
         return Image(image_name(str(self._plain(path))), size_mb=size_mb)
 
     def _plain(self, path: Path) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from snakemake_interface_common.exceptions import WorkflowError
 
+from ..common.messages import SILENT, Messages
 from ..common.snakemake_compat import has_conda, shell_settings
 from ..common.snakemake_types import AnyJob, SingleJob, Workflow
 from ..errors import InputError, MissingPrerequisiteError, NoApptainerError
@@ -85,10 +86,11 @@ class Preparer:
     images: Images
     requests: Requests
     keys: KeyFiles
+    messages: Messages = SILENT
     of_storage: Collection[str] = ()
     environment_image: Callable[[], str] = str
     """Returns an image with the Python environment of this process; makes it if need be."""
-    software: Software = field(default_factory=lambda: Software(lambda text: None, making=False))
+    software: Software = field(default_factory=lambda: Software(SILENT, making=False))
     sharing: Sharing = field(default_factory=Sharing)
     disk: Disk = field(default_factory=Disk)
     """Have it forget what it saw before the next jobs are drafted: others have ended meanwhile."""
@@ -113,7 +115,7 @@ class Preparer:
         modules = module_files(own_folders(self.workflow), self.workdir)
         bundle_sources(self.run_folder / WITH_SNAKEFILES, sources, self.workdir, modules)
         if warning := large(self.run_folder / WITH_SNAKEFILES):
-            self.requests.warn(warning)
+            self.messages.warning(warning)
 
     def _check_all(self, jobs: Iterable[SingleJob]) -> None:
         """Make what jobs need, and raise `InputError` if something is missing."""
@@ -185,12 +187,12 @@ class Preparer:
     def _warn_of_losses(self, job: SingleJob) -> None:
         """Warn of effects that jobs of this rule have only on this machine."""
         if not job.output:
-            self.requests.warn(
+            self.messages.warning(
                 f"rule {job.rule} has no output: it runs on another machine and changes no "
                 "file on this one; make it a local rule if it should"
             )
         if reason := why_not_cached(job, self.workflow):
-            self.requests.warn(
+            self.messages.warning(
                 f"rule {job.rule} runs without the cache between workflows (--cache), as {reason}"
             )
 
@@ -429,7 +431,7 @@ class Preparer:
         try:
             return self._packed
         except NoApptainerError:
-            self.requests.warn(
+            self.messages.warning(
                 "scripts and commands in Python that name no image run with the Python of the "
                 "nodes, as there is no Apptainer on this machine to pack that of Snakemake"
             )
@@ -442,7 +444,7 @@ class Preparer:
     def _warn_of_packed(self, rule: str, own: str) -> None:
         if rule not in self._warned:
             self._warned.add(rule)
-            self.requests.warn(
+            self.messages.warning(
                 f"the `run:` of rule {rule} is called in the Python environment of Snakemake, as "
                 f"its image {own} has no Snakemake: programs of that image are not there"
             )
@@ -450,7 +452,7 @@ class Preparer:
     def _warn_of_runtime(self, rule: str, own: str, runtime: str) -> None:
         if rule not in self._warned:
             self._warned.add(rule)
-            self.requests.warn(
+            self.messages.warning(
                 f"rule {rule} needs Snakemake on the execution point and runs in the runtime image "
                 f"{runtime}, without what is in its container {own}; if that has Snakemake, set "
                 f"osgpilot_runtime_image={own}"

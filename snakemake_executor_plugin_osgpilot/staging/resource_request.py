@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..common.messages import Messages
 from ..common.snakemake_compat import is_default_expression
 from ..common.snakemake_types import AnyJob, SingleJob
 from ..errors import InputError
@@ -38,13 +39,11 @@ NAMED_RULES = 5
 class Requests:
     """Turns the jobs of one workflow into requests; equal ones are one object.
 
-    `policy` has the pilot types. `say` and `warn` log defaults and possible problems once per
-    rule.
+    `policy` has the pilot types. Defaults and possible problems are reported once per rule.
     """
 
     policy: Policy
-    say: Callable[[str], None]
-    warn: Callable[[str], None]
+    messages: Messages
     _known: dict[Request, Request] = field(default_factory=dict)
     _by_values: dict[Hashable, Request] = field(default_factory=dict)
     _said: set[tuple[str, str]] = field(default_factory=set)
@@ -138,7 +137,7 @@ class Requests:
         for name, rules in self._silent.items():
             kind = "memory" if name == "mem_mb" else "disk"
             who = f"rule {rules[0]} has" if len(rules) == 1 else f"{_listed(rules)} have"
-            self.say(f"{who} no `{name}`: {DEFAULTS_MB[name]} MB of {kind} assumed")
+            self.messages.info(f"{who} no `{name}`: {DEFAULTS_MB[name]} MB of {kind} assumed")
         self._silent.clear()
 
     def _warn_of_typos(self, parts: list[SingleJob]) -> None:
@@ -147,7 +146,7 @@ class Requests:
                 near = meant(name)
                 if near and (part.rule.name, name) not in self._said:
                     self._said.add((part.rule.name, name))
-                    self.warn(
+                    self.messages.warning(
                         f"rule {part.rule.name}: the resource {name} has no effect here; "
                         f"did you mean {near}?"
                     )
@@ -156,7 +155,7 @@ class Requests:
         hours = CATEGORY_HOURS[duration_category(life_s)]
         if runtime_s > hours * 3600 and (who, "runtime") not in self._said:
             self._said.add((who, "runtime"))
-            self.warn(
+            self.messages.warning(
                 f"{who} may run for {runtime_s / 3600:.0f} h, but access points of the OSG hold "
                 f"such jobs after {hours} h"
             )

@@ -16,6 +16,7 @@ import yaml
 from snakemake_interface_common.exceptions import WorkflowError
 
 from ..common.cache_folder import key_of, locked
+from ..common.messages import Messages
 from ..common.snakemake_compat import (
     conda_environment,
     create_conda_environment,
@@ -49,7 +50,7 @@ class Software:
     `builder_image`, a container image with conda, `build` makes them in pilots.
     """
 
-    say: Callable[[str], None]
+    messages: Messages
     making: bool = True
     builder_image: str = ""
     build: Builder = _none
@@ -106,13 +107,13 @@ class Software:
 
     def _packed(self, environments: Sequence[Environment], base: str) -> Packed:
         if not self.builder_image:
-            return conda.make(environments, base, self.say, self._again)
+            return conda.make(environments, base, self.messages.info, self._again)
         if conda.find(environments, base) is None:
             # not by `conda.make`, which has other processes wait meanwhile
             environments = [
                 each if conda.is_there(each.folder) else self._again(each) for each in environments
             ]
-        return conda.make(environments, base, self.say, _vanished)
+        return conda.make(environments, base, self.messages.info, _vanished)
 
     def _is_for_pilots(self, own: CondaEnv) -> bool:
         return bool(self.builder_image) and not (own.is_containerized or own.is_externally_managed)
@@ -156,7 +157,9 @@ class Software:
             folder.mkdir(parents=True, exist_ok=True)
             waits = f"another process is making an environment in {folder}: waiting for it"
             # Snakemake takes one that another process is making for incomplete, and removes it
-            with locked(folder / ".osgpilot-lock", before_waiting=lambda: self.say(waits)):
+            with locked(
+                folder / ".osgpilot-lock", before_waiting=lambda: self.messages.info(waits)
+            ):
                 return conda.seen(key, Path(create_conda_environment(own)).absolute(), name)
 
     def _make_by_jobs(self, missing: Mapping[str, tuple[CondaEnv, str]]) -> dict[str, Environment]:

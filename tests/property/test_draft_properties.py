@@ -14,6 +14,7 @@ from snakemake.settings.types import (
 )
 from snakemake.shell import shell
 
+from snakemake_executor_plugin_osgpilot.common.messages import SILENT
 from snakemake_executor_plugin_osgpilot.model.resources import PilotType, Policy, Shape
 from snakemake_executor_plugin_osgpilot.staging.container_image import Images
 from snakemake_executor_plugin_osgpilot.staging.plain_jobs import plain
@@ -86,8 +87,8 @@ def evaluated(text):
 
 
 def preparer_of(workflow, folder, environment):
-    requests = Requests(POLICY, lambda text: None, lambda text: None)
-    images = Images(folder, lambda text: None)
+    requests = Requests(POLICY, SILENT)
+    images = Images(folder, SILENT)
     methods = {DeploymentMethod.APPTAINER}
     own = SimpleNamespace(
         deployment_settings=SimpleNamespace(deployment_method=methods, apptainer_args=""),

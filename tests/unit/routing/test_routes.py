@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from snakemake.common.tbdstring import TBDString
 
+from snakemake_executor_plugin_osgpilot.common.messages import SILENT
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.journal.run_folder import (
     RECORD_VERSION,
@@ -85,7 +86,7 @@ def jobs(name, count=1, group=None, **resources):
 
 def routes(*jobs, seen=None, **ways):
     allowed = Ways(SITE, **{"offload": Offload.AUTO, "fallback": Where.SLURM, **ways})
-    quiet = Requests(SITE, lambda _: None, lambda _: None)
+    quiet = Requests(SITE, SILENT)
     return RuleRouter(FakeDag(list(jobs)), allowed, quiet, "MyProject", seen or {})
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from doubles import messages
 
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.runtime_image import published
@@ -20,7 +21,7 @@ def images(tmp_path, said):
     (tmp_path / "tools.img").write_bytes(b"x")
     (tmp_path / "sandbox").mkdir()
     (tmp_path / "it's ä.sif").write_bytes(b"x")
-    return Images(tmp_path, said.append)
+    return Images(tmp_path, messages(said))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_an_image_that_was_pushed_is_fetched_from_there(images, said, tmp_path, 
     published.push(image, "osdf:///mine", url, "true {file} {url}")
     assert images.find(str(image)) == Image(url, size_mb=2)
     assert said == [f"image {image} (2 MB) is fetched by pilots from {url}"]
-    shared = Images(tmp_path, said.append, shared_prefixes=(str(tmp_path),))
+    shared = Images(tmp_path, messages(said), shared_prefixes=(str(tmp_path),))
     assert not shared.find(str(image)).transferred
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from doubles import InStorage
+from doubles import InStorage, messages
 from snakemake.resources import Resources
 from snakemake.shell import shell
 
@@ -92,10 +92,10 @@ def preparer(
     traffic = TransferPolicy(
         ("/data",), frozenset(["https", "s3"]), fetched_here=False, stored_here=False, signs=True
     )
-    images = Images(Path("/w"), said.append)
-    requests = Requests(POLICY, said.append, said.append if warned is None else warned.append)
+    own = messages(said, warned)
+    images, requests = Images(Path("/w"), own), Requests(POLICY, own)
     keys = KeyFiles(Path("/nowhere"))
-    return Preparer(workflow, image, None, None, {}, traffic, images, requests, keys)
+    return Preparer(workflow, image, None, None, {}, traffic, images, requests, keys, own)
 
 
 def flagged(flag):
@@ -142,9 +142,8 @@ def test_a_container_directive_applies_if_enabled_and_not_overridden():
 
 
 def test_a_rule_that_loses_its_container_to_the_runtime_image_is_named_once():
-    wanted = preparer(image=RUNTIME, sdm=["apptainer"])
     warnings = []
-    wanted.requests.warn = warnings.append
+    wanted = preparer(image=RUNTIME, sdm=["apptainer"], warned=warnings)
     body = Rule(shellcmd=None)
     for _ in range(2):
         assert image_of(wanted, job(body, container=TOOLS)) == RUNTIME

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from doubles import messages
 from snakemake.common.tbdstring import TBDString
 from snakemake.resources import Resources
 
@@ -61,7 +62,7 @@ def warned():
 
 @pytest.fixture
 def requests(said, warned):
-    return Requests(site(100), said.append, warned.append)
+    return Requests(site(100), messages(said, warned))
 
 
 def test_numbers_become_a_shape(requests):
@@ -185,7 +186,7 @@ def test_a_gpu_model_needs_a_number_and_a_plain_name(requests):
     ],
 )
 def test_long_jobs_need_long_lived_pilots(said, warned, pilot_h, runtime_h, life_h, warning):
-    requests = Requests(site(pilot_h), said.append, warned.append)
+    requests = Requests(site(pilot_h), messages(said, warned))
     for _ in range(2):
         request = requests.of(job(**SAYS_ALL, runtime=60 * runtime_h), NO_IMAGE)
     assert request.job_class.runtime_s == life_h * HOUR_S
@@ -230,7 +231,7 @@ KINDS = Policy(
     ],
 )
 def test_a_rule_can_select_pilot_types(said, hints, offers):
-    requests = Requests(KINDS, said.append, said.append)
+    requests = Requests(KINDS, messages(said))
     assert requests.of(job(**SAYS_ALL, **hints), NO_IMAGE).job_class.offers == offers
 
 
@@ -259,12 +260,12 @@ def test_a_rule_can_select_pilot_types(said, hints, offers):
 )
 def test_an_unknown_pilot_type_is_rejected(said, hints, line):
     with pytest.raises(InputError) as error:
-        Requests(KINDS, said.append, said.append).of(job(**SAYS_ALL, **hints), NO_IMAGE)
+        Requests(KINDS, messages(said)).of(job(**SAYS_ALL, **hints), NO_IMAGE)
     assert str(error.value).startswith(line)
 
 
 def test_the_selected_pilot_types_limit_the_life(said):
-    requests, runtime = Requests(KINDS, said.append, said.append), 12 * 60
+    requests, runtime = Requests(KINDS, messages(said)), 12 * 60
     life_s = {
         partition: requests.of(
             job(**SAYS_ALL, runtime=runtime, osgpilot_partition=partition), NO_IMAGE

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from snakemake.exceptions import CreateCondaEnvironmentException
 
+from snakemake_executor_plugin_osgpilot.common.messages import SILENT
 from snakemake_executor_plugin_osgpilot.errors import InputError
 from snakemake_executor_plugin_osgpilot.runtime_image import conda
 from snakemake_executor_plugin_osgpilot.staging import software as module
@@ -73,7 +74,7 @@ def of(tmp_path, monkeypatch):
 
     def look(env, *jobs, making=True):
         monkeypatch.setattr(module, "conda_environment", lambda job: env)
-        software = Software(lambda text: None, making=making)
+        software = Software(SILENT, making=making)
         return [software.of(each) for each in jobs or (job(),)]
 
     return look
@@ -179,7 +180,7 @@ def in_pilots(tmp_path, monkeypatch):
 
     def look(envs, making=True):
         monkeypatch.setattr(module, "conda_environment", lambda job: envs[job.conda_env_spec])
-        return Software(lambda text: None, making, "conda.sif", build)
+        return Software(SILENT, making, "conda.sif", build)
 
     return look, asked
 
