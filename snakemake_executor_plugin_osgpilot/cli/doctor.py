@@ -5,14 +5,14 @@ from __future__ import annotations
 import getpass
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..common.console_output import echo, echo_json, terminal
+from ..common.signals import handled
 from ..errors import InputError
 from .text_layout import fitted
 
@@ -93,7 +93,8 @@ def doctor(command: click.Context, /, **given: Any) -> None:
         raise click.UsageError(str(error)) from error
     contexts = _contexts(given)
     try:
-        with _ending_on_signals():
+        # like Ctrl-C, so that the test job is cancelled
+        with handled(signal.default_int_handler, signal.SIGTERM, signal.SIGHUP):
             if given["mail"]:
                 _print_mail(contexts[0], checks)
                 return
@@ -124,23 +125,6 @@ def _contexts(given: dict[str, Any]) -> list[CheckContext]:
         )
         for file in site_files(given["site_list"])
     ]
-
-
-@contextmanager
-def _ending_on_signals() -> Iterator[None]:
-    """Let TERM and HUP interrupt like Ctrl-C, so that the test job is cancelled."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _as_json(checks: Sequence[Check], contexts: Sequence[CheckContext]) -> list[Finding]:

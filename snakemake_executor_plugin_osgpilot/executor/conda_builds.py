@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.counting import count_of
 from ..common.redact import Redactor
+from ..common.signals import handled
 from ..errors import InputError
 from ..jobs.state.job import Job, place
 from ..model.upcoming import UpcomingWork
@@ -70,7 +69,8 @@ class CondaBuilds:
             # the pilots stay for the jobs that follow
             queue.expect(UpcomingWork(later=1))
         waiting = self._submit(builds)
-        with _interruptible():
+        # as Ctrl-C does: Snakemake itself would only stop to hand over jobs
+        with handled(signal.default_int_handler, signal.SIGTERM):
             while waiting:
                 over = [key for key in waiting if queue.ended(key)]
                 for key in over if over and self._run.tenure.is_certain() else ():
@@ -143,16 +143,3 @@ def _what(build: CondaBuild) -> str:
 
 def _itself(prepared: Prepared) -> Prepared:
     return prepared
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM act as Ctrl-C does: Snakemake itself would only stop to hand over jobs."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

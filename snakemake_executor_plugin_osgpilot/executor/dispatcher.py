@@ -6,11 +6,10 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
 from ..common.log_output import attached, labelled
 from ..common.messages import SILENT
 from ..common.redact import Redactor
+from ..common.signals import handled
 from ..common.snakemake_compat import WorkflowProxy, keep_groups_apart, need_no_conda
 from ..common.snakemake_types import AnyJob, Executor, SnakemakeLogger, Workflow
 from ..config.project import choose
@@ -255,12 +255,8 @@ def _text_of(error: BaseException | None) -> str:
     return " ".join(str(error).removeprefix("osgpilot: ").split()) or type(error).__name__
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
+def _uninterrupted() -> AbstractContextManager[None]:
     """Let Ctrl-C and SIGTERM only log a warning: an interrupted shutdown leaves pilots behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     warnings = iter(
         [
             "still removing what this run has in HTCondor and Slurm; Ctrl-\\ ends "
@@ -272,14 +268,7 @@ def _uninterrupted() -> Iterator[None]:
         for text in warnings:
             logger.warning(text)
 
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return handled(on_signal, signal.SIGINT, signal.SIGTERM)
 
 
 def router_factory(workflow: Workflow) -> Callable[[Policy, RunIdentity], RuleRouter]:

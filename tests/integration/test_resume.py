@@ -213,11 +213,16 @@ def test_jobs_of_a_lost_submission_that_ended_meanwhile_do_not_run_again(workflo
     assert nothing_left()
 
 
-def test_a_cut_short_run_ends_when_nothing_is_left_to_do(counted, shared):
+def kill_under_way(counted, shared):
+    """Start a run, and kill it when two of its jobs are done and four run."""
     first = counted.start(*options(shared))
     until(lambda: len(executions(shared)) == 6, "six executions")
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
+
+
+def test_a_cut_short_run_ends_when_nothing_is_left_to_do(counted, shared):
+    kill_under_way(counted, shared)
     assert pilots_in_slurm()
     (shared / "go").touch()
     here = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", "--rerun-incomplete"]
@@ -231,10 +236,7 @@ def test_a_cut_short_run_ends_when_nothing_is_left_to_do(counted, shared):
 
 
 def test_a_moved_folder_is_gone_on_with_after_it_was_moved_back(counted, shared):
-    first = counted.start(*options(shared))
-    until(lambda: len(executions(shared)) == 6, "six executions")
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
+    kill_under_way(counted, shared)
     here = counted.folder
     away = here.rename(here.with_name(f"{here.name}-moved"))
     moved = Workflow(away)
@@ -248,10 +250,7 @@ def test_a_moved_folder_is_gone_on_with_after_it_was_moved_back(counted, shared)
 
 
 def test_jobs_run_again_after_their_folder_was_away_for_a_while(counted, shared):
-    first = counted.start(*options(shared))
-    until(lambda: len(executions(shared)) == 6, "six executions")
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
+    kill_under_way(counted, shared)
     waiting = tool("condor_q", "-allusers", "-constraint", "JobStatus == 1", "-af", "Iwd").split()
     away = {Path(there): Path(there).rename(f"{there}-away") for there in waiting}
     (shared / "go").touch()

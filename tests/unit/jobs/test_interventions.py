@@ -18,6 +18,13 @@ def hold(ap, key, code, subcode=0, at_s=2000.0):
     ap.tell(key, EventKind.HELD, at_s, code=code, subcode=subcode, text="why")
 
 
+def submit_and_hold(queue, ap, code, subcode=0):
+    queue.add([job("a")])
+    queue.send()
+    hold(ap, "a", code, subcode)
+    queue.follow()
+
+
 def test_job_over_its_memory_requests_more_and_runs_again(queue, ap):
     queue.add([job("a"), job("b"), job("c")])
     queue.send()
@@ -77,10 +84,7 @@ def test_a_failed_job_may_return_until_it_does_or_is_given_up(queue, ap):
 
 
 def test_failed_transfer_is_retried_after_its_delay(queue, ap):
-    queue.add([job("a")])
-    queue.send()
-    hold(ap, "a", 13)
-    queue.follow()
+    submit_and_hold(queue, ap, 13)
     queue.repair(2009.0)
     assert ap.released == []
     queue.repair(2010.0)
@@ -88,10 +92,7 @@ def test_failed_transfer_is_retried_after_its_delay(queue, ap):
 
 
 def test_release_without_an_answer_is_repeated(queue, ap):
-    queue.add([job("a")])
-    queue.send()
-    hold(ap, "a", 34, 102)
-    queue.follow()
+    submit_and_hold(queue, ap, 34, 102)
     ap.fails = OutcomeUnknownError("schedd is away")
     with pytest.raises(OutcomeUnknownError):
         queue.repair(NOW_S)
@@ -100,10 +101,7 @@ def test_release_without_an_answer_is_repeated(queue, ap):
 
 
 def test_rejected_release_fails_the_job(queue, ap):
-    queue.add([job("a")])
-    queue.send()
-    hold(ap, "a", 34, 102)
-    queue.follow()
+    submit_and_hold(queue, ap, 34, 102)
     ap.fails = RejectedError("no such attribute")
     queue.repair(NOW_S)
     queue.repair(NOW_S)
@@ -111,10 +109,7 @@ def test_rejected_release_fails_the_job(queue, ap):
 
 
 def test_job_held_by_hand_waits_for_its_release(queue, ap):
-    queue.add([job("a")])
-    queue.send()
-    hold(ap, "a", 1)
-    queue.follow()
+    submit_and_hold(queue, ap, 1)
     queue.repair(NOW_S)
     assert (ap.released, ap.removed, queue.over()) == ([], [], {})
     ap.tell("a", EventKind.RELEASED)
@@ -124,10 +119,7 @@ def test_job_held_by_hand_waits_for_its_release(queue, ap):
 
 
 def test_failed_job_is_reported_only_after_it_left_the_queue(queue, ap):
-    queue.add([job("a")])
-    queue.send()
-    hold(ap, "a", 26)
-    queue.follow()
+    submit_and_hold(queue, ap, 26)
     assert queue.over() == {}
     ap.remove_fails = OutcomeUnknownError("schedd is away")
     with pytest.raises(OutcomeUnknownError):
