@@ -86,8 +86,8 @@ class CondaBuilds:
             image = self._image(build)
             payload, request = build.payload(), build.request(image)
             # in this folder are no sources of the workflow: they do not travel
-            parcel = pack(payload, run.folder.path / RULE, run.workdir)
-            prepared, identity = Prepared(payload, request, parcel), f"{RULE} {build.key}"
+            archive = pack(payload, run.folder.path / RULE, run.workdir)
+            prepared, identity = Prepared(payload, request, archive), f"{RULE} {build.key}"
             key, is_known = run.intake.key_for(identity, partial(digest, prepared))
             job = Job(key, RULE, request, identity=identity)
             if not is_known:
@@ -95,7 +95,7 @@ class CondaBuilds:
             jobs[key] = job, build
         self.keys |= jobs.keys()
         # one file may be for several containers, and jobs of one label count as one and its retries
-        run.chronicle.handed_over(
+        run.recorder.handed_over(
             HandedOver(job, f"{build.name} ({build.key})", (build.name,))
             for job, build in jobs.values()
         )
@@ -127,7 +127,7 @@ class CondaBuilds:
 
     def _failure(self, build: CondaBuild, job: Job, why: str) -> InputError:
         self._run.queue.mark_incomplete(job.key)
-        self._run.chronicle.failed(job.key, why)
+        self._run.recorder.failed(job.key, why)
         self._run.intake.settle([job.key])
         self._run.intake.give_up([job.key])
         where = place(job.allocation_id, job.node)

@@ -61,10 +61,10 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
 
     def __init__(self, workflow: Workflow, snakemake_logger: SnakemakeLogger) -> None:
         super().__init__(workflow, snakemake_logger)
-        self._lanes: dict[Destination, Executor] = {}
+        self._executors: dict[Destination, Executor] = {}
         self._labels: dict[Executor, str] = {}
         self._logs = ExitStack()
-        self._allowance = SharedQuota()
+        self._quota = SharedQuota()
         self._begun = False
         try:
             self.redact = Redactor(environment_of(workflow).values())
@@ -76,7 +76,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             self._routes = self._find_routes()
             self._decide_routes()
             split_groups(workflow.dag, self._runs_in_ospool)
-            self._open_lanes()
+            self._open_executors()
             if not len(workflow.dag):
                 # Snakemake logs that nothing is to be done, and calls no executor method any more
                 self.shutdown()
@@ -99,54 +99,54 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         for decision in self._routes.decide():
             logger.info(str(decision))
 
-    def _open_lanes(self) -> None:
+    def _open_executors(self) -> None:
         for decision in set(self._routes.by_rule.values()):
-            self._lane(decision)
+            self._executor_for(decision)
 
-    def _lane(self, decision: RouteDecision) -> Executor:
+    def _executor_for(self, decision: RouteDecision) -> Executor:
         """Return the executor for a route; start it when it is first needed."""
         where = decision.route.where
         assert where is not None
         if where is Where.OSPOOL:
             return self._ospool(decision.project, decision.pilot_sharing)
-        lane = (where.value, "", "")
-        if lane not in self._lanes:
+        destination = (where.value, "", "")
+        if destination not in self._executors:
             if where is Where.SLURM:
                 sites = load_all(site_files(self.workflow.executor_settings.site))
                 options = of_plain_jobs(sites).slurm
                 made = fallback.plain_slurm(self.workflow, self.logger, options)
             else:
                 made = fallback.on_this_machine(self.workflow, self.logger)
-            self._lanes[lane] = made
-        return self._lanes[lane]
+            self._executors[destination] = made
+        return self._executors[destination]
 
     def _ospool(self, project: str, sharing: str = "") -> OSPoolExecutor:
-        lane = (Where.OSPOOL.value, project, sharing)
-        if lane not in self._lanes:
+        destination = (Where.OSPOOL.value, project, sharing)
+        if destination not in self._executors:
             workflow, settings, label = self.workflow, self.workflow.executor_settings, ""
-            if self._lanes:
+            if self._executors:
                 own = replace(
                     settings, project=project, pilot_sharing=sharing or settings.pilot_sharing
                 )
                 workflow = WorkflowProxy(workflow, executor_settings=own)
                 label = whose_text(project, sharing)
             with labelled(label):
-                self._lanes[lane] = OSPoolExecutor(
-                    workflow, self.logger, self._served_by(lane), self._allowance.share()
+                self._executors[destination] = OSPoolExecutor(
+                    workflow, self.logger, self._served_by(destination), self._quota.share()
                 )
-            self._labels[self._lanes[lane]] = label
-        ospool = self._lanes[lane]
+            self._labels[self._executors[destination]] = label
+        ospool = self._executors[destination]
         assert isinstance(ospool, OSPoolExecutor)
         return ospool
 
-    def _served_by(self, lane: Destination) -> Callable[[AnyJob], bool]:
-        return lambda job: not job.is_local and self._lane_of(job) == lane
+    def _served_by(self, destination: Destination) -> Callable[[AnyJob], bool]:
+        return lambda job: not job.is_local and self._destination_of(job) == destination
 
     def _runs_in_ospool(self, job: AnyJob) -> bool:
-        lane = None if job.is_local else self._lane_of(job)
-        return lane is not None and lane[0] == Where.OSPOOL.value
+        destination = None if job.is_local else self._destination_of(job)
+        return destination is not None and destination[0] == Where.OSPOOL.value
 
-    def _lane_of(self, job: AnyJob) -> Destination | None:
+    def _destination_of(self, job: AnyJob) -> Destination | None:
         decision = self._routes.of(job)
         if decision is None or decision.route.where is None:
             return None
@@ -154,7 +154,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
 
     def run_jobs(self, jobs: Iterable[AnyJob]) -> None:
         """Submit each job where its rule is routed, once OSPool jobs are checked."""
-        by_lane: defaultdict[int, list[AnyJob]] = defaultdict(list)
+        by_executor: defaultdict[int, list[AnyJob]] = defaultdict(list)
         executors: dict[int, Executor] = {}
         for job in jobs:
             try:
@@ -165,9 +165,9 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
                 self.report_job_error(SubmittedJobInfo(job), msg=f"osgpilot: {error}\n")
                 continue
             executors[id(executor)] = executor
-            by_lane[id(executor)].append(job)
+            by_executor[id(executor)].append(job)
         self._begin()
-        for key, theirs in by_lane.items():
+        for key, theirs in by_executor.items():
             with self._labelled(executors[key]):
                 executors[key].run_jobs(theirs)
 
@@ -178,13 +178,13 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         self._routes.check(job)
         decision = self._routes.of(job)
         assert decision is not None
-        return self._lane(decision)
+        return self._executor_for(decision)
 
     def _begin(self) -> None:
         if not self._begun:
             self._begun = True
             for decision in self._routes.by_rule.values():
-                executor = self._lane(decision)
+                executor = self._executor_for(decision)
                 if executor in self._in_ospool():
                     with self._labelled(executor):
                         executor.begin()
@@ -211,7 +211,9 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
 
     def _in_ospool(self) -> list[OSPoolExecutor]:
         return [
-            executor for executor in self._lanes.values() if isinstance(executor, OSPoolExecutor)
+            executor
+            for executor in self._executors.values()
+            if isinstance(executor, OSPoolExecutor)
         ]
 
     def cancel(self) -> None:
@@ -237,7 +239,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
             with self._labelled(executor):
                 end(executor)
 
-        executors = list(self._lanes.values())
+        executors = list(self._executors.values())
         with self._logs:
             if not executors:
                 return

@@ -84,7 +84,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self._ahead = self._lookahead(workflow)
         self._listeners: tuple[JobListener, ...] = (
             self._ahead,
-            HistoryListener(self._run.chronicle, JobDependencies(workflow.dag)),
+            HistoryListener(self._run.recorder, JobDependencies(workflow.dag)),
             # last: it submits
             IntakeListener(self._run.intake),
         )
@@ -108,7 +108,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
 
     def run_jobs(self, jobs: Iterable[AnyJob]) -> None:
         """Prepare jobs and pass them to the queue."""
-        self._run.ending.listen()
+        self._run.shutdown.listen()
         self._run.tenure.is_certain()
         # of groups that overlap, the whole comes before its parts
         jobs = sorted(jobs, key=lambda job: -len(members(job)))

@@ -34,7 +34,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRun:
     """The starts of pilots, the first plan's forecast, and the limits that stopped further ones."""
 
     starts: tuple[Start, ...]
@@ -52,7 +52,7 @@ def charge_ratio(starts: Iterable[Start], policy: Policy) -> float:
     return max((ratios[start.offer] for start in starts), default=1.0)
 
 
-def rehearse(snapshot: Snapshot, estimates: Estimates, policy: Policy, round_s: float) -> Rehearsal:
+def dry_run(snapshot: Snapshot, estimates: Estimates, policy: Policy, round_s: float) -> DryRun:
     """Plan repeatedly, `round_s` apart, until nothing more is started. Pure.
 
     Submitted pilots stay in Slurm's queue meanwhile: running and ending is left to the simulation.
@@ -76,4 +76,4 @@ def rehearse(snapshot: Snapshot, estimates: Estimates, policy: Policy, round_s: 
         snapshot = replace(snapshot.after(launches, policy), now_s=now_s, looked_s=now_s)
         decided = plan(snapshot, estimates, policy)
     lasting = tuple(r for r in decided.refusals if r.rule != launches_max.__name__)
-    return Rehearsal(tuple(starts), first, lasting)
+    return DryRun(tuple(starts), first, lasting)

@@ -41,7 +41,7 @@ from ..scaling.planner.estimates import Estimates
 from ..staging.group_stages import split_groups
 from ..staging.payload import members
 from .dag_tasks import tasks_of
-from .dry_plan import Rehearsal, charge_ratio, rehearse
+from .dry_plan import DryRun, charge_ratio, dry_run
 from .earlier_run import earlier_leads
 from .ended import Ended
 from .lead_times import Coming, coming
@@ -137,21 +137,21 @@ class _Look:
             estimates = estimates.with_hints(slurm.hints(ground.policy))
         snapshot = self._snapshot(sampler, ready, waiting, name)
         policy = ground.policy.with_allocated(slurm.cores())
-        rehearsal = rehearse(snapshot, estimates, policy, LOOK_SOONEST_S)
+        run = dry_run(snapshot, estimates, policy, LOOK_SOONEST_S)
         # the planner of a run starts without earlier lead times, but its pilots will take as long
         offers = [offer.name for offer in ground.policy.offers]
         expected = coming(estimates, offers, earlier_leads(Path.cwd(), offers))
-        outlook = self.forecaster(self._case(name, sampler, rehearsal, expected))
+        outlook = self.forecaster(self._case(name, sampler, run, expected))
         return ProjectPreview(
             project,
             waiting.total(),
             sum(soon.jobs for soon in snapshot.soon) + snapshot.later,
-            tuple(expected.start(planned) for planned in rehearsal.starts),
-            rehearsal.refusals,
-            rehearsal.first.infeasible,
-            outlook.charged(charge_ratio(rehearsal.starts, policy)),
+            tuple(expected.start(planned) for planned in run.starts),
+            run.refusals,
+            run.first.infeasible,
+            outlook.charged(charge_ratio(run.starts, policy)),
             expected,
-            slurm.verdicts({(start.offer, start.walltime_s) for start in rehearsal.starts}),
+            slurm.verdicts({(start.offer, start.walltime_s) for start in run.starts}),
             sampler.samples([*ready, *self._later(name, ready)], access_point),
             sampler.software(
                 job for job in self.workflow.dag.needrun_jobs() if self._serves(job, name)
@@ -220,7 +220,7 @@ class _Look:
             if offer.site in silent
         }
 
-    def _case(self, name: str, sampler: Sampler, rehearsal: Rehearsal, expected: Coming) -> Case:
+    def _case(self, name: str, sampler: Sampler, run: DryRun, expected: Coming) -> Case:
         policy = self.ground.policy
         tasks, parents = tasks_of(
             self.workflow.dag,
@@ -229,14 +229,14 @@ class _Look:
             self.routes.seen_core_s,
         )
         shapes = {offer.name: offer.shape for offer in policy.offers}
-        cores = sum(start.count * shapes[start.offer].cores for start in rehearsal.starts)
+        cores = sum(start.count * shapes[start.offer].cores for start in run.starts)
         largest = max(shape.cores for shape in shapes.values())
         return Case(
             tasks,
             parents,
             cores,
             min(policy.cores_max or policy.pilots_max * largest, policy.pilots_max * largest),
-            min((expected.waits_s[start.offer] for start in rehearsal.starts), default=0.0),
+            min((expected.waits_s[start.offer] for start in run.starts), default=0.0),
             expected.boot_s,
             policy,
             expected.match_s,

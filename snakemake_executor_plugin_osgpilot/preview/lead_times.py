@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from ..report.lead_times import Leads
+from ..report.lead_times import LeadTimes
 from ..scaling.planner.estimates import Estimates
 from .dry_plan import Start
 
@@ -36,7 +36,7 @@ class Coming:
         return replace(planned, wait_s=wait_s, lead_s=lead_s)
 
 
-def coming(estimates: Estimates, offers: Iterable[str], seen: Leads | None) -> Coming:
+def coming(estimates: Estimates, offers: Iterable[str], seen: LeadTimes | None) -> Coming:
     """Return the expected lead times of pilots of `offers`.
 
     `estimates` are those with which a run begins, `seen` those of an earlier run. A pilot waits as

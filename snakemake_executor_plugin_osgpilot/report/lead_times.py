@@ -15,7 +15,7 @@ GRAIN_S = 1.0
 
 
 @dataclass(frozen=True)
-class Leads:
+class LeadTimes:
     """Times observed in a run that began at `begun_s`, in seconds.
 
     `waits_s` has waits in Slurm's queue by offer, `boots_s` the times from the start of an
@@ -45,7 +45,7 @@ class Leads:
         return _usual_s(self.matches_s)
 
 
-def leads(replayed: ReplayedRun, offers: Collection[str]) -> Leads:
+def lead_times(replayed: ReplayedRun, offers: Collection[str]) -> LeadTimes:
     """Return the lead times of pilots of `offers` in a run."""
     came = {name: pilot for name, pilot in replayed.pilots.items() if pilot.offer in offers}
     waits_s: defaultdict[str, tuple[float, ...]] = defaultdict(tuple)
@@ -57,7 +57,7 @@ def leads(replayed: ReplayedRun, offers: Collection[str]) -> Leads:
         if pilot.ready_s is not None:
             boots_s.append(max(0.0, pilot.ready_s - pilot.started_s))
     ready_s = {name: pilot.ready_s for name, pilot in came.items() if pilot.ready_s is not None}
-    return Leads(
+    return LeadTimes(
         replayed.life.get("run", ""),
         replayed.first_s,
         dict(waits_s),

@@ -23,6 +23,8 @@ STATE_STYLES |= dict.fromkeys((RunState.LOST, RunState.FAILED, RunState.INTERRUP
 BAR_WIDTH = 24
 ALWAYS = ("waiting", "running", "done")
 RECENT = 8
+"""Maximum number of decisions and failures shown."""
+
 ALLOCATIONS_MAX = 6
 WIDE = 72
 """Columns below which some columns of tables are left out."""
@@ -36,7 +38,6 @@ PILOT_COLUMNS = (
     "site", "Slurm job", "state", "for", "node", "cores", "busy", "memory MB", "left",
     "core-hours", "why",
 )  # fmt: skip
-"""Maximum number of decisions and failures shown."""
 
 
 def screen(view: View, pilots_max: int | None = None) -> Group:

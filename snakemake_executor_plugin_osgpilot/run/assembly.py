@@ -53,8 +53,8 @@ from ..slurm.ssh import Logins
 from .controller import RunController
 from .intake import Intake
 from .lease import LeaseKeeper
-from .resume import AcquiredRun, recall, take
-from .shutdown import Ending
+from .resume import AcquiredRun, restore_jobs, take
+from .shutdown import Shutdown
 from .site_access import RunAtSite, SiteAccess, folders_of
 from .unwritten import UnwrittenJobs
 
@@ -99,30 +99,30 @@ class Run:
     queue: JobManager
     controller: RunController
     scaling: Autoscaler
-    book: LeaseKeeper
+    lease: LeaseKeeper
     access_point: AnyAccessPoint
     clock: SystemClock
     journal: Journal
     intake: Intake
     unwritten: UnwrittenJobs
-    ending: Ending
-    chronicle: HistoryRecorder
+    shutdown: Shutdown
+    recorder: HistoryRecorder
     tenure: Tenure
     notifier: Notifier
 
     def close(self, *, interrupted: bool, error: str = "") -> None:
-        """End jobs, pilots and helper processes of this run; see `Ending.end`.
+        """End jobs, pilots and helper processes of this run; see `Shutdown.end`.
 
         `error` is the error that stopped Snakemake, if one did.
         """
-        self.ending.end(interrupted=interrupted)
-        detached = interrupted and self.ending.detaches
-        self.chronicle.end(detached=detached, interrupted=interrupted, error=error)
+        self.shutdown.end(interrupted=interrupted)
+        detached = interrupted and self.shutdown.detaches
+        self.recorder.end(detached=detached, interrupted=interrupted, error=error)
         self.notifier.send(
             notify.ended(
                 self.seat.run,
                 str(self.workdir),
-                replace(self.controller.progress(), steps=self.chronicle.steps(), eta=None),
+                replace(self.controller.progress(), steps=self.recorder.steps(), eta=None),
                 interrupted=interrupted,
                 detached=detached,
                 error=error,
@@ -280,22 +280,22 @@ def _assemble(
         runtimes=runtimes,
     )
     scaling = Autoscaler(fleet, guarded, clock, policy, plan, share, earlier_core_s)
-    book = LeaseKeeper(folder, seat, queue, fleet, clock, journal)
-    chronicle = HistoryRecorder(
+    lease = LeaseKeeper(folder, seat, queue, fleet, clock, journal)
+    recorder = HistoryRecorder(
         History(folder.path / HISTORY), queue, fleet, scaling, clock, output.redact, output.steps
     )
     names = dict.fromkeys(site.site for site in prepared.sites)
     about = {**output.about, "site": ", ".join(names)}
-    chronicle.begin(seat, policy, journal.place, about)
+    recorder.begin(seat, policy, journal.place, about)
     notifier = Notifier(options.notify)
     display = UserDisplay(output, notifier, seat.run, str(Path.cwd()))
-    controller = RunController(queue, fleet, scaling, book, clock, chronicle, display)
+    controller = RunController(queue, fleet, scaling, lease, clock, recorder, display)
     # there may be folders without a journal entry, and keys without a folder
     count = max(folder.last_number("jobs"), journal.last_key())
-    intake = Intake(queue, journal, folder, count=count, chronicle=chronicle)
+    intake = Intake(queue, journal, folder, count=count, recorder=recorder)
     if taken.resumed:
-        controller.recall(_known_pilots(taken, prepared.sites))
-        intake.left = recall(taken, access_point, queue)
+        controller.restore(_known_pilots(taken, prepared.sites))
+        intake.left = restore_jobs(taken, access_point, queue)
         # keep the pilots until the first jobs are handed over
         queue.expect(UpcomingWork(later=1))
         jobs = count_of(len(intake.left.entries), "job")
@@ -303,10 +303,10 @@ def _assemble(
             f"resuming run {seat.run}: {jobs} in the queue or ended since, "
             f"{count_of(len(fleet.live), 'pilot')}"
         )
-    ending = Ending(controller, access_point, prepared.accesses, taken, fleet, options.on_exit)
+    shutdown = Shutdown(controller, access_point, prepared.accesses, taken, fleet, options.on_exit)
     return Run(
-        seat, folder, Path.cwd(), queue, controller, scaling, book, access_point, clock,
-        journal, intake, unwritten, ending, chronicle, Tenure(journal.check_held),
+        seat, folder, Path.cwd(), queue, controller, scaling, lease, access_point, clock,
+        journal, intake, unwritten, shutdown, recorder, Tenure(journal.check_held),
         notifier,
     )  # fmt: skip
 

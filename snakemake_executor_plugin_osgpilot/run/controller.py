@@ -51,11 +51,11 @@ class RunController:
     """
 
     def __init__(
-        self, queue: JobManager, fleet: Fleet, scaling: Autoscaler, book: LeaseWriter,
-        clock: Clock, chronicle: Recorder | None = None, display: Display | None = None,
+        self, queue: JobManager, fleet: Fleet, scaling: Autoscaler, lease: LeaseWriter,
+        clock: Clock, recorder: Recorder | None = None, display: Display | None = None,
     ) -> None:  # fmt: skip
-        self._queue, self._fleet, self._scaling, self._book = queue, fleet, scaling, book
-        self._clock, self._chronicle, self._display = clock, chronicle, display
+        self._queue, self._fleet, self._scaling, self._lease = queue, fleet, scaling, lease
+        self._clock, self._recorder, self._display = clock, recorder, display
         self._looked_s, self._look_soon = float("-inf"), False
         self._idle = self._unsupported = frozenset[str]()
         self._suspects = 0
@@ -73,7 +73,7 @@ class RunController:
             _thread(self._pilots_loop, "osgpilot-pilots"),
         ]
 
-    def recall(self, pilots: Iterable[Pilot]) -> None:
+    def restore(self, pilots: Iterable[Pilot]) -> None:
         """Restore the pilots of a previous session of the run.
 
         That session may have seen some of them end without resubmitting their jobs.
@@ -125,7 +125,7 @@ class RunController:
         if unfinished:
             over &= self._attempt("empty the queue", self._queue_emptied)
         self._attempt("remove images from the access point", self._queue.clear)
-        self._attempt("write the record", self._book.write)
+        self._attempt("write the record", self._lease.write)
         return over
 
     def _came_back(self) -> bool:
@@ -217,8 +217,8 @@ class RunController:
         self._note_suspects()
 
     def _keep_informed(self) -> None:
-        if self._chronicle:
-            self._attempt("write the history of the run", self._chronicle.follow)
+        if self._recorder:
+            self._attempt("write the history of the run", self._recorder.follow)
         if self._display:
             self._display.show(self.progress())
 
@@ -235,8 +235,8 @@ class RunController:
         self._look_soon = False
         self._looked_s = self._clock.now_s()
         self._attempt("manage the pilots", self._scale)
-        self._attempt("renew the lease", self._book.keep_alive)
-        self._attempt("write the record", self._book.write)
+        self._attempt("renew the lease", self._lease.keep_alive)
+        self._attempt("write the record", self._lease.write)
 
     def _send(self) -> None:
         self._queue.set_shapes(pilot.shape for pilot in self._fleet.live)
@@ -271,8 +271,8 @@ class RunController:
             for change in self._fleet.changes():
                 self._report_change(change)
         self._queue.set_capacity(decision.capacity)
-        if self._chronicle:
-            self._chronicle.planned(view, decision)
+        if self._recorder:
+            self._recorder.planned(view, decision)
         self._fail_waiting(decision.infeasible)
         self._report_plan(decision.plan)
         self._report_unsupported(decision.unsupported_schemes)

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 class Intake:
     """Assigns keys to jobs and passes them to the queue; used by Snakemake's threads.
 
-    `left` has the jobs of the previous session. `chronicle` records the ends of jobs before the
+    `left` has the jobs of the previous session. `recorder` records the ends of jobs before the
     journal does: after that, no session follows them.
     """
 
@@ -36,7 +36,7 @@ class Intake:
     folder: RunFolder
     left: Leftover = field(default_factory=Leftover)
     count: int = 0
-    chronicle: JobRecorder | None = None
+    recorder: JobRecorder | None = None
     _taken: set[str] = field(default_factory=set)
     _again: Counter[str] = field(default_factory=Counter)
     _done: deque[str] = field(default_factory=deque)
@@ -71,8 +71,8 @@ class Intake:
             self._instead[key] = verdict.key
         if verdict.why:
             self._again[verdict.why] += 1
-            if self.chronicle:
-                self.chronicle.again(key, verdict.why)
+            if self.recorder:
+                self.recorder.again(key, verdict.why)
         return key, False
 
     def reserve(self) -> None:
@@ -128,8 +128,8 @@ class Intake:
         if not (done or self._unsettled):
             return
         ended = self.queue.jobs([*self._unsettled, *done])
-        if self.chronicle:
-            self.chronicle.ended(ended)
+        if self.recorder:
+            self.recorder.ended(ended)
         try:
             self.journal.settled(ended)
         except OsgpilotError as error:

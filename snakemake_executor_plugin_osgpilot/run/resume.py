@@ -152,7 +152,7 @@ def _begin(state_folder: Path, wanted: RunIdentity) -> AcquiredRun:
     return taken
 
 
-def recall(taken: AcquiredRun, access_point: AccessPoint, queue: JobManager) -> Leftover:
+def restore_jobs(taken: AcquiredRun, access_point: AccessPoint, queue: JobManager) -> Leftover:
     """Query the state of the jobs of an interrupted run, and have `queue` follow them.
 
     Raises `OutcomeUnknownError` if the access point does not answer: nothing may be submitted then.

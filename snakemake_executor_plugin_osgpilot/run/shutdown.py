@@ -62,7 +62,7 @@ class Closable(Protocol):
     def close(self) -> None: ...
 
 
-class Ending:
+class Shutdown:
     """Ends one run. `on_exit` is the action on Ctrl-C: `cancel` or `detach`."""
 
     def __init__(

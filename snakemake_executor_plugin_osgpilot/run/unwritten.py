@@ -82,7 +82,7 @@ class UnwrittenJobs:
     def _write(self, job: Job, pack: Callable[[], Prepared]) -> None:
         prepared = pack()
         try:
-            prepared.parcel.write(self.folder.job(job.key))
+            prepared.archive.write(self.folder.job(job.key))
         except OSError as error:
             if error.errno in _OF_THE_JOB:
                 raise

@@ -14,7 +14,7 @@ from ..model.resources import PilotType, Policy, Shape
 from ..monitoring.history_file import HISTORY
 from ..preview.dag_reader import drawn
 from ..preview.synthetic_workload import on_pilots
-from ..report.lead_times import leads
+from ..report.lead_times import lead_times
 from ..report.locate import Watched, find
 from ..scaling.planner.feasibility import infeasible_classes
 from ..simulator.calibrated_site import site_like
@@ -114,7 +114,7 @@ def _policy(replayed: ReplayedRun, own: Path) -> Policy:
 
 def _site(replayed: ReplayedRun, policy: Policy) -> Site:
     """Return a site where a pilot waits and boots as those of the run did, whatever its size."""
-    seen = leads(replayed, {offer.name for offer in policy.offers})
+    seen = lead_times(replayed, {offer.name for offer in policy.offers})
     waits_s = [wait_s for each in seen.waits_s.values() for wait_s in each]
     if not waits_s:
         return replace(NORMAL, name="of the run", offers=policy.offers)

@@ -59,8 +59,8 @@ class SimulatedAccessPoint:
     unsupported_schemes: frozenset[str] = frozenset()
     untested: frozenset[str] = frozenset()
 
-    def __init__(self, clock: Clock, jobs: Jobs, farm: PilotPool) -> None:
-        self._clock, self._jobs, self._farm = clock, jobs, farm
+    def __init__(self, clock: Clock, jobs: Jobs, pilot_pool: PilotPool) -> None:
+        self._clock, self._jobs, self._pilot_pool = clock, jobs, pilot_pool
         self._ended_s: list[deque[float]] = [deque(maxlen=SAMPLES_MAX) for _ in jobs.classes]
         self._served_s: dict[str, float] = {}
 
@@ -87,7 +87,7 @@ class SimulatedAccessPoint:
 
     def pilots(self) -> dict[str, dict[str, Shape]]:
         """Return the pilots that the pool knows; there are no jobs of others in them."""
-        return {name: {} for name, p in self._farm.pilots.items() if p.up_ms is not None}
+        return {name: {} for name, p in self._pilot_pool.pilots.items() if p.up_ms is not None}
 
     def _waiting(self) -> dict[JobClass, int]:
         pairs = zip(self._jobs.classes, self._jobs.lines, strict=True)
@@ -101,7 +101,7 @@ class SimulatedAccessPoint:
                 for number, (jobs, starts_ms) in pilot.running.items()
                 if jobs
             )
-            for name, pilot in self._farm.pilots.items()
+            for name, pilot in self._pilot_pool.pilots.items()
             if pilot.slots
         }
 

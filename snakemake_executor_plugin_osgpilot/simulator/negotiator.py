@@ -20,8 +20,8 @@ class Negotiator:
     NEGOTIATOR_PRE_JOB_RANK), so that the last pilots stay empty.
     """
 
-    def __init__(self, clock: Clock, interval_s: float, jobs: Jobs, farm: PilotPool) -> None:
-        self._clock, self._jobs, self._farm = clock, jobs, farm
+    def __init__(self, clock: Clock, interval_s: float, jobs: Jobs, pilot_pool: PilotPool) -> None:
+        self._clock, self._jobs, self._pilot_pool = clock, jobs, pilot_pool
         self._interval_ms = max(1, round(interval_s * MS))
         self._due = False
 
@@ -35,7 +35,9 @@ class Negotiator:
         self._due = False
         now_ms = self._clock.now
         lines = self._jobs.lines
-        open_now = [p for p in self._farm.pilots.values() if not p.closed and p.free.cores > 0]
+        open_now = [
+            p for p in self._pilot_pool.pilots.values() if not p.closed and p.free.cores > 0
+        ]
         open_now.sort(key=lambda pilot: (pilot.free.cores, pilot.free.memory_mb, pilot.number))
         for number in self._turns([n for n, line in enumerate(lines) if line.count]):
             line, (shape, hint_s, _) = lines[number], self._jobs.classes[number]
@@ -46,7 +48,7 @@ class Negotiator:
                 if not pilot.lives(hint_s * MS, now_ms):
                     continue
                 while pilot.free.holds(shape) and self._may_start(shape, pilot):
-                    self._farm.begin(pilot, number, line.take())
+                    self._pilot_pool.begin(pilot, number, line.take())
                     if not line.count or line.level != level:
                         break
 
@@ -67,9 +69,9 @@ class WeighingNegotiator(Negotiator):
     """
 
     def __init__(
-        self, clock: Clock, interval_s: float, jobs: Jobs, farm: PilotPool, largest: Shape
+        self, clock: Clock, interval_s: float, jobs: Jobs, pilot_pool: PilotPool, largest: Shape
     ) -> None:
-        super().__init__(clock, interval_s, jobs, farm)
+        super().__init__(clock, interval_s, jobs, pilot_pool)
         self._largest = largest
         self._priorities = [priority(c.shape, largest) for c in jobs.classes]
         self._apart = False

@@ -49,14 +49,14 @@ class Series:
         self._every = 1
         self._looks = 0
 
-    def note(self, now_s: float, jobs: Jobs, farm: PilotPool, live: Iterable[Pilot]) -> None:
+    def note(self, now_s: float, jobs: Jobs, pilot_pool: PilotPool, live: Iterable[Pilot]) -> None:
         """Add one moment."""
         self._looks += 1
         if self._looks % self._every:
             return
         pairs = zip(jobs.classes, jobs.lines, strict=True)
         waiting = sum(job_class.shape.cores * line.count for job_class, line in pairs)
-        up = {name: p for name, p in farm.pilots.items() if p.up_ms is not None}
+        up = {name: p for name, p in pilot_pool.pilots.items() if p.up_ms is not None}
         running = sum(pilot.tally.taken for pilot in up.values())
         ready = sum(pilot.allocation.shape.cores for pilot in up.values())
         coming = sum(p.shape.cores for p in live if p.state.serves and p.name not in up)

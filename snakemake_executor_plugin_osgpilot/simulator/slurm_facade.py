@@ -59,9 +59,14 @@ class SlurmFacade:
 
     def __init__(
         self, clock: Clock, site: Site, offers: Mapping[str, PilotType], luck: Luck,
-        farm: PilotPool, held_back: Callable[[str], bool],
+        pilot_pool: PilotPool, held_back: Callable[[str], bool],
     ) -> None:  # fmt: skip
-        self._clock, self._site, self._farm, self._held_back = clock, site, farm, held_back
+        self._clock, self._site, self._pilot_pool, self._held_back = (
+            clock,
+            site,
+            pilot_pool,
+            held_back,
+        )
         self._offers = offers
         self._slurm: Slurm
         if site.waits:
@@ -104,19 +109,19 @@ class SlurmFacade:
 
     def drain_running(self, pilots: Mapping[str, str]) -> None:
         for name in pilots.values():
-            self._farm.drain(name)
+            self._pilot_pool.drain(name)
 
     def end_running(self, pilots: Mapping[str, str]) -> None:
         for pilot in (self.pilots[name] for name in pilots.values()):
             if pilot.allocation.runs:
                 pilot.closed = True
-                self._clock.after(LEAVE_MS, partial(self._farm.end, pilot, Seen.COMPLETED))
+                self._clock.after(LEAVE_MS, partial(self._pilot_pool.end, pilot, Seen.COMPLETED))
 
     def kill(self, pilots: Mapping[str, str]) -> None:
         self.cancel_pending(pilots)
         for pilot in (self.pilots[name] for name in pilots.values()):
             if pilot.allocation.runs:
-                self._farm.end(pilot, Seen.CANCELLED, "CANCELLED")
+                self._pilot_pool.end(pilot, Seen.CANCELLED, "CANCELLED")
 
     def interrupt(self) -> None:
         """No command hangs."""
@@ -133,4 +138,4 @@ class SlurmFacade:
 
     def _started(self, allocation: Allocation) -> None:
         pilot = self.pilots[allocation.name]
-        self._farm.start(pilot, held_back=self._held_back(pilot.offer))
+        self._pilot_pool.start(pilot, held_back=self._held_back(pilot.offer))

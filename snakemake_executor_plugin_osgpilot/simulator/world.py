@@ -66,11 +66,11 @@ class World:
         luck = Luck(seed, site)
         stragglers = luck.stragglers(len(workload))
         self.jobs = Jobs(workload, stragglers, site.faults.straggler_factor, ordered=self._heeds)
-        self.farm = PilotPool(self.clock, site, luck, self.jobs, self)
-        self._queue = SimulatedAccessPoint(self.clock, self.jobs, self.farm)
+        self.pilot_pool = PilotPool(self.clock, site, luck, self.jobs, self)
+        self._queue = SimulatedAccessPoint(self.clock, self.jobs, self.pilot_pool)
         requests, spread = SimulatedRequests(policy.offers), luck.stream("breakers")
         self._slurm = SlurmFacade(
-            self.clock, site, requests.offers, luck, self.farm, self._held_back
+            self.clock, site, requests.offers, luck, self.pilot_pool, self._held_back
         )
         chance = partial(spread.uniform, 0.5, 1.5)
         manager = PilotManager(self._slurm, self.clock, requests, chance=chance)
@@ -89,7 +89,7 @@ class World:
         self.stopped = ""
 
     def _made_negotiator(self, policy: Policy) -> Negotiator:
-        made = (self.clock, self._site.negotiation_s, self.jobs, self.farm)
+        made = (self.clock, self._site.negotiation_s, self.jobs, self.pilot_pool)
         if not self._heeds:
             return Negotiator(*made)
         return WeighingNegotiator(*made, largest(policy.offers))
@@ -215,7 +215,7 @@ class World:
         self._look_soon |= decision.plan.throttled
         self.fleet.apply(decision.plan)
         live = self.fleet.live
-        self._series.note(self.clock.now_s(), self.jobs, self.farm, live)
+        self._series.note(self.clock.now_s(), self.jobs, self.pilot_pool, live)
         self._next_look_ms = HORIZON_MS
         after_s = poll_delay_s(soon=self._look_soon, live=bool(live))
         self._look_at(self._looked_ms + max(1, round(after_s * MS)))

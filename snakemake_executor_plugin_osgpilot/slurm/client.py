@@ -94,10 +94,10 @@ class SlurmClient:
         return said._replace(cores=max(said.cores, *cores)) if cores else said
 
     def drain_running(self, pilots: Mapping[str, str]) -> None:
-        self._cancel(pilots, commands.USR1)
+        self._cancel(pilots, commands.DRAIN)
 
     def end_running(self, pilots: Mapping[str, str]) -> None:
-        self._cancel(pilots, commands.TERM)
+        self._cancel(pilots, commands.END)
 
     def kill(self, pilots: Mapping[str, str]) -> None:
         self._cancel(pilots, ())

@@ -119,14 +119,14 @@ def squeue(user: str, mark: str) -> list[str]:
 PENDING = ("--state=PENDING",)
 """Options of `scancel`: do not affect running allocations."""
 
-TERM = ("--batch", "--signal=TERM")
+END = ("--batch", "--signal=TERM")
 """Options of `scancel`: signal the batch shells only.
 
 A plain scancel signals every process of the pilot, including the one that mounts its root file
 system; then no job is evicted cleanly, and HTCondor waits for the job lease to expire.
 """
 
-USR1 = ("--batch", "--signal=USR1")
+DRAIN = ("--batch", "--signal=USR1")
 """Options of `scancel`: signal the batch shells only, to finish running jobs, then end."""
 
 

@@ -72,7 +72,8 @@ def _problem_of(job: SingleJob, traffic: TransferPolicy) -> str | None:
     if problem := problem_in_storage(job, traffic):
         return problem
     if is_template(job.rule) and any(
-        traffic.into(file) in (TransferMethod.URL, TransferMethod.STORAGE) for file in job.input
+        traffic.for_input(file) in (TransferMethod.URL, TransferMethod.STORAGE)
+        for file in job.input
     ):
         return (
             "its template is rendered on this machine and an input of it is in storage: have "
@@ -123,7 +124,7 @@ def build(
     made = [file for part in parts for file in part.output]
     made += [part.benchmark for part in parts if part.benchmark and not _is_measured(part)]
     used = needed_from_outside(job)
-    stored = {str(file) for file in made if traffic.out_of(file) is TransferMethod.STORAGE}
+    stored = {str(file) for file in made if traffic.for_output(file) is TransferMethod.STORAGE}
     # of files in storage, they are checked before these are stored
     ensured = tuple(each for each in ensured_of(job) if each.path not in stored)
     inner = internal(job) - {each.path for each in ensured}
@@ -360,7 +361,7 @@ def _shared_places(job: SingleJob, traffic: TransferPolicy, resources: Resources
     """
     lines = []
     for file in (*job.output, *job.log):
-        if traffic.out_of(file) is TransferMethod.SHARED:
+        if traffic.for_output(file) is TransferMethod.SHARED:
             path = shlex.quote(str(file))
             old = "-rf" if flagged(file, "directory") else "-f"
             folder = shlex.quote(os.path.dirname(str(file)))  # noqa: PTH120

@@ -45,7 +45,7 @@ def outputs_of(job: AnyJob) -> list[str]:
 
 def digest(prepared: Prepared) -> str:
     """Return a digest of all that determines how a job is submitted and its outputs committed."""
-    parts = (prepared.parcel.digest, _text_of(prepared.request), repr(prepared.kept))
+    parts = (prepared.archive.digest, _text_of(prepared.request), repr(prepared.kept))
     return _digest("\0".join(parts))
 
 

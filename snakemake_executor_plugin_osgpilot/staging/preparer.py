@@ -62,7 +62,7 @@ class Prepared:
 
     payload: Payload
     request: Request
-    parcel: JobArchive
+    archive: JobArchive
 
     @cached_property
     def kept(self) -> Payload:
@@ -216,8 +216,8 @@ class Preparer:
         """
         if payload.modules is not None:
             write_modules(self.run_folder, payload.modules)
-        parcel = pack(payload, self.run_folder, self.workdir, shared)
-        return Prepared(payload, request, parcel)
+        archive = pack(payload, self.run_folder, self.workdir, shared)
+        return Prepared(payload, request, archive)
 
     def store_benchmarks(self, job: AnyJob) -> None:
         """Store the benchmarks of a job that belong into storage, once they are in place here."""

@@ -46,15 +46,15 @@ def store_benchmarks(job: AnyJob, traffic: TransferPolicy) -> None:
     """Store the benchmarks of a job or group job that were made here, from what came back."""
     for part in members(job):
         if part.benchmark and not has_body(part.rule):
-            made, stored = traffic.out_of(part.benchmark), storage_object(part.benchmark)
+            made, stored = traffic.for_output(part.benchmark), storage_object(part.benchmark)
             if made is TransferMethod.STORAGE and stored:
                 stored.store_object()
 
 
 def _stored(job: SingleJob, traffic: TransferPolicy) -> Iterator[str]:
-    yield from (file for file in job.input if traffic.into(file) is TransferMethod.STORAGE)
+    yield from (file for file in job.input if traffic.for_input(file) is TransferMethod.STORAGE)
     made = (*job.output, *job.log, *filter(None, [job.benchmark]))
-    yield from (file for file in made if traffic.out_of(file) is TransferMethod.STORAGE)
+    yield from (file for file in made if traffic.for_output(file) is TransferMethod.STORAGE)
 
 
 def storage_script(
@@ -87,16 +87,18 @@ def storage_script(
     # that of a `run:` is written by Snakemake's code there, others are made here
     outputs += [part.benchmark for part in parts if part.benchmark and has_body(part.rule)]
     logs = [file for part in parts for file in part.log]
-    stored = listed(outputs, traffic.out_of)
+    stored = listed(outputs, traffic.for_output)
     paths = {path for _, _, path in stored}
     content = {
         "rule": label(job).removeprefix("rule "),
-        "fetched": listed(needed_from_outside(job), traffic.into),
-        "updated": listed((file for file in outputs if flagged(file, "update")), traffic.out_of),
+        "fetched": listed(needed_from_outside(job), traffic.for_input),
+        "updated": listed(
+            (file for file in outputs if flagged(file, "update")), traffic.for_output
+        ),
         "stored": stored,
-        "logs": listed(logs, traffic.out_of),
+        "logs": listed(logs, traffic.for_output),
         "made": ordered(
-            file for file in (*outputs, *logs) if traffic.out_of(file) is TransferMethod.STORAGE
+            file for file in (*outputs, *logs) if traffic.for_output(file) is TransferMethod.STORAGE
         ),
         "ensured": [astuple(each) for each in ensured_of(job) if each.path in paths],
     }

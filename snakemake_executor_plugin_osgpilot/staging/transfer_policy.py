@@ -50,14 +50,14 @@ class TransferPolicy:
     signs: bool = False
     named: tuple[str, ...] = ()
 
-    def into(self, file: str) -> TransferMethod:
+    def for_input(self, file: str) -> TransferMethod:
         """Return how an input gets to the job."""
         method = self._method(file, storage_here=self.fetched_here)
         if method is TransferMethod.STORAGE and self._url(file):
             return TransferMethod.URL
         return method
 
-    def out_of(self, file: str) -> TransferMethod:
+    def for_output(self, file: str) -> TransferMethod:
         """Return how an output or a log gets back."""
         return self._method(file, storage_here=self.stored_here)
 
@@ -86,22 +86,22 @@ class TransferPolicy:
 
         A source of the workflow (`workflow.source_path`) is sent from where Snakemake copied it.
         """
-        return ordered(original_of(file) for file in files if self.into(file) is method)
+        return ordered(original_of(file) for file in files if self.for_input(file) is method)
 
     def outputs(
         self, files: Iterable[str], method: TransferMethod = TransferMethod.TRAVELS
     ) -> tuple[str, ...]:
         """Return the paths of the outputs (or logs) with this method, each once."""
-        return ordered(file for file in files if self.out_of(file) is method)
+        return ordered(file for file in files if self.for_output(file) is method)
 
     def urls(self, files: Iterable[str]) -> tuple[tuple[str, str], ...]:
         """Return URL and path of the inputs that HTCondor fetches."""
-        chosen = (file for file in files if self.into(file) is TransferMethod.URL)
+        chosen = (file for file in files if self.for_input(file) is TransferMethod.URL)
         return tuple(dict.fromkeys((self._url(file), str(file)) for file in chosen))
 
     def keys(self, files: Iterable[str]) -> set[s3.Keys]:
         """Return the keys with which URLs of these inputs are signed."""
-        chosen = [file for file in files if self.into(file) is TransferMethod.URL]
+        chosen = [file for file in files if self.for_input(file) is TransferMethod.URL]
         signed = (file for file in chosen if self._url(file).startswith(s3.SCHEME))
         stored = filter(None, map(storage_object, signed))
         return {keys for each in stored if (keys := s3.keys_of(each.provider))}
@@ -112,8 +112,8 @@ class TransferPolicy:
         The storage plugin `fs` keeps files in folders: the plugin on the execution point would look
         for them there.
         """
-        stored = [file for file in inputs if self.into(file) is TransferMethod.STORAGE]
-        stored += [file for file in made if self.out_of(file) is TransferMethod.STORAGE]
+        stored = [file for file in inputs if self.for_input(file) is TransferMethod.STORAGE]
+        stored += [file for file in made if self.for_output(file) is TransferMethod.STORAGE]
         for each in filter(None, map(storage_object, stored)):
             query = str(each.query)
             is_folder = type(each).__module__.startswith("snakemake_storage_plugin_fs")

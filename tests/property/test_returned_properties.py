@@ -255,9 +255,9 @@ def check_taken(world: World) -> None:
     with watched() as opened:
         try:
             taking = Payload(("true",), "bash", ("a", "d", "s/b"), (), ())
-            parcel = stage.pack(taking, world.run, world.work)
-            assert parcel.digest
-            parcel.write(world.run / "jobs/000002")
+            archive = stage.pack(taking, world.run, world.work)
+            assert archive.digest
+            archive.write(world.run / "jobs/000002")
         except InputError:
             return
     travels = [Path(p) for p in (world.run / "jobs/000002").rglob("*")]

@@ -62,7 +62,7 @@ third is left to even out the ends."""
 
 
 @dataclass(frozen=True)
-class Past:
+class RuleKnowledge:
     """The knowledge of this run about the jobs of a rule.
 
     `ended` are those that ended; `spent_s` is the execution time of those that ended or run alone,
@@ -114,23 +114,29 @@ def size(
 
 
 def sizes(
-    waiting: int, past: Past, slots: int, target_s: float, room: int, *, all_now: bool = False
+    waiting: int,
+    known: RuleKnowledge,
+    slots: int,
+    target_s: float,
+    room: int,
+    *,
+    all_now: bool = False,
 ) -> list[int]:
     """Return the sizes of the bundles to submit now, 1 for a job by itself; the other jobs wait.
 
     `slots` is how many jobs can run at a time, `room` how many may be submitted. With `all_now`,
     none waits.
     """
-    expected_s = past.expected_s(target_s, slots)
-    if expected_s is None and past.earlier_s is not None and 2 * past.earlier_s <= UNPROVEN_S:
-        expected_s, target_s = past.earlier_s, min(target_s, UNPROVEN_S)
+    expected_s = known.expected_s(target_s, slots)
+    if expected_s is None and known.earlier_s is not None and 2 * known.earlier_s <= UNPROVEN_S:
+        expected_s, target_s = known.earlier_s, min(target_s, UNPROVEN_S)
     if expected_s is None:
-        return [1] * min(room, waiting if all_now else _teachers(waiting, past, slots))
+        return [1] * min(room, waiting if all_now else _teachers(waiting, known, slots))
     if 2 * expected_s > target_s:
         return [1] * min(room, waiting)
     # the last ones do not wait here: a slot that finds no job is given up, and matched again later
     is_end = waiting * expected_s <= LEAST_S * slots
-    bundles = math.inf if all_now or is_end else _missing(past.idle, slots)
+    bundles = math.inf if all_now or is_end else _missing(known.idle, slots)
     slot_share = math.ceil(waiting / slots)
     found: list[int] = []
     while waiting and room and len(found) < bundles:
@@ -148,12 +154,12 @@ def _missing(idle: int, slots: int) -> int:
     return slots - idle if 2 * idle <= slots else 0
 
 
-def _teachers(waiting: int, past: Past, slots: int) -> int:
+def _teachers(waiting: int, known: RuleKnowledge, slots: int) -> int:
     """Return how many jobs of a rule of which nothing is known are submitted."""
     if waiting <= slots:
         return waiting
-    if past.idle or past.started_s < TEACHING_S:
-        return max(0, slots - past.idle - past.running)
+    if known.idle or known.started_s < TEACHING_S:
+        return max(0, slots - known.idle - known.running)
     return slots
 
 
@@ -204,13 +210,13 @@ class Bundler:
             for job in self._table.executing.values():
                 executing[job.rule].append(job)
         return {
-            kind: self._sizes(kind, count, room, self._past(kind, executing[kind.rule], now_s))
+            kind: self._sizes(kind, count, room, self._known(kind, executing[kind.rule], now_s))
             if kind.bundle_s
             else [1] * min(room, count)
             for kind, count in unsent.items()
         }
 
-    def _sizes(self, kind: Kind, count: int, room: int, past: Past) -> list[int]:
+    def _sizes(self, kind: Kind, count: int, room: int, known: RuleKnowledge) -> list[int]:
         shape = kind.request.job_class.shape
         slots = sum(pilot.holds(shape) for pilot in self.shapes) or self._largest.holds(shape)
         slots = max(1, slots)
@@ -218,9 +224,9 @@ class Bundler:
         # another time is the user's choice
         if kind.rule in self._awaited and target_s == TARGET_S:
             target_s = awaited_target_s(target_s, slots)
-        return sizes(count, past, slots, target_s, room, all_now=self._all_now)
+        return sizes(count, known, slots, target_s, room, all_now=self._all_now)
 
-    def _past(self, kind: Kind, executing: Iterable[Job], now_s: float) -> Past:
+    def _known(self, kind: Kind, executing: Iterable[Job], now_s: float) -> RuleKnowledge:
         """Return what is known by now of the rule of these jobs."""
         sums = self._table.rules[kind.rule]
         spent_s, running = sums.past_core_s / kind.request.job_class.shape.cores, 0
@@ -234,4 +240,4 @@ class Bundler:
                 earlier_s = None
         since_s = now_s - self._table.rule_started_s.get(kind.rule, -math.inf)
         idle = self._table.idle[kind.rule]
-        return Past(sums.done + sums.failed, spent_s, running, idle, since_s, earlier_s)
+        return RuleKnowledge(sums.done + sums.failed, spent_s, running, idle, since_s, earlier_s)

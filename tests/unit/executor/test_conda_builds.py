@@ -39,7 +39,7 @@ class Run:
             give_up=self.given_up.extend,
         )  # fmt: skip
         self.unwritten = SimpleNamespace(add=self.write)
-        self.chronicle = SimpleNamespace(handed_over=list, failed=lambda key, why: None)
+        self.recorder = SimpleNamespace(handed_over=list, failed=lambda key, why: None)
         self.controller = SimpleNamespace(wake=lambda: None)
         self.tenure = SimpleNamespace(is_certain=lambda: True)
 
@@ -47,7 +47,7 @@ class Run:
         return f"key-{identity.rpartition(' ')[2]}", False
 
     def write(self, job, pack):
-        pack().parcel.write(self.folder.job(job.key))
+        pack().archive.write(self.folder.job(job.key))
 
     def hand_over(self, jobs):
         self.handed_over |= {job.key: job for job in jobs}

@@ -152,7 +152,7 @@ def test_each_project_has_its_own_executor(opened):
     assert said[-2:] == ["osgpilot: 1 job(s)", "osgpilot: Theirs: 1 job(s)"]
 
 
-def test_another_pilot_sharing_has_an_executor_of_its_own_with_a_share_of_the_same_allowance(
+def test_another_pilot_sharing_has_an_executor_of_its_own_with_a_share_of_the_same_quota(
     opened,
 ):
     said = []

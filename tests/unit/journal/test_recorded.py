@@ -22,7 +22,7 @@ from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, PilotState, Shape
 from snakemake_executor_plugin_osgpilot.monitoring.history_file import HISTORY
-from snakemake_executor_plugin_osgpilot.run.resume import recall, take
+from snakemake_executor_plugin_osgpilot.run.resume import restore_jobs, take
 
 RECORDED = Path(__file__).with_name("recorded")
 RUN, PILOT = "20261129-120000-0a1b2c", "osgpilot-20261129-120000-0a1b2c-1"
@@ -79,7 +79,7 @@ def test_recorded_run_is_resumed_with_its_jobs(workdir):
     assert (taken.resumed, taken.seat) == (True, SEAT)
     with closing(taken.journal):
         queue = JobManager(FakeAccessPoint(), Shape(4, 3800), journal=taken.journal)
-        left = recall(taken, FakeAccessPoint(), queue)
+        left = restore_jobs(taken, FakeAccessPoint(), queue)
     assert left.gone.keys() == {"identity-000003", "identity-000004"}, "the queue removed them"
     assert [past.succeeded for past in left.past] == [True, False]
 

@@ -40,15 +40,15 @@ class RecordedWorld(World):
         super().__init__(folder)
         self.path = self.folder.path / HISTORY
         self.history = History(self.path)
-        self.chronicle = HistoryRecorder(
+        self.recorder = HistoryRecorder(
             self.history, self.queue, self.fleet, self.scaling, self.clock
         )
-        self.chronicle.begin(SEAT, self.scaling.policy, Place("here"))
-        self.controller._chronicle = self.chronicle
+        self.recorder.begin(SEAT, self.scaling.policy, Place("here"))
+        self.controller._recorder = self.recorder
 
     def add(self, *keys, job_class=SMALL, image="", shared=()):
         jobs = [Job(key, "map", Request(job_class, image), shared=shared) for key in keys]
-        self.chronicle.handed_over(lines.HandedOver(job, f"n={job.key}") for job in jobs)
+        self.recorder.handed_over(lines.HandedOver(job, f"n={job.key}") for job in jobs)
         self.queue.add(jobs)
 
     def lines(self):
@@ -114,7 +114,7 @@ def test_pilot_is_recorded_with_times_of_its_states(recorded):
     recorded.slurm.show(Seen.RUNNING, started_s=recorded.clock.at_s, node="c1")
     recorded.tick()
     recorded.controller.close()
-    recorded.chronicle.end(detached=False)
+    recorded.recorder.end(detached=False)
     (pilot,) = recorded.replayed.pilots.values()
     assert list(pilot.moves) == ["pending", "booting", "cancelled"]
     assert pilot.node == "c1"
@@ -122,8 +122,8 @@ def test_pilot_is_recorded_with_times_of_its_states(recorded):
 
 
 def test_the_error_that_stopped_a_run_is_recorded_without_secrets(recorded):
-    recorded.chronicle.redact = Redactor(["hunter2-hunter2"])
-    recorded.chronicle.end(detached=False, error="no image hunter2-hunter2")
+    recorded.recorder.redact = Redactor(["hunter2-hunter2"])
+    recorded.recorder.end(detached=False, error="no image hunter2-hunter2")
     assert recorded.replayed.error.startswith("no image ")
     assert "hunter2" not in recorded.replayed.error
 
@@ -227,7 +227,7 @@ def test_full_history_is_logged_once_and_shown_by_readers(recorded, monkeypatch,
     assert "`explain` and `report` show the run up to now" in said
     assert "the run itself continues" in said
     assert not any("could write the history" in text for text in logged.info)
-    recorded.chronicle.end(detached=False)
+    recorded.recorder.end(detached=False)
     replayed = recorded.replayed
     assert (replayed.is_full, replayed.is_over) == (True, True)
     assert replayed.jobs["a"].state == "running", "its exit status is unknown"
@@ -243,7 +243,7 @@ def test_name_that_is_not_utf_8_is_recorded(recorded, logged):
     recorded.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p\udcff", allocation_id="7")
     recorded.tick()
     assert recorded.replayed.jobs["a"].state == "running"
-    recorded.chronicle.failed("a", "out/\udcff is a link to \ud800\x1b")
+    recorded.recorder.failed("a", "out/\udcff is a link to \ud800\x1b")
     recorded.clock.sleep(30)
     recorded.tick()
     assert logged.warnings == []
@@ -270,10 +270,10 @@ def test_written_lines_pass_the_line_check(recorded):
     recorded.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7")
     recorded.ap.tell("a", EventKind.EVICTED, 1040, text="preempted")
     recorded.ap.tell("b", EventKind.HELD, 1030, text="no disk")
-    recorded.chronicle.spent({"a": lines.CommandUsage(1.0, 2.0)})
-    recorded.chronicle.failed("b", "why")
+    recorded.recorder.spent({"a": lines.CommandUsage(1.0, 2.0)})
+    recorded.recorder.failed("b", "why")
     recorded.tick()
-    recorded.chronicle.end(detached=True)
+    recorded.recorder.end(detached=True)
     written = recorded.lines()
     kinds = {line["kind"] for line in written}
     assert kinds >= {"life", "queued", "sent", "started", "waiting", "held", "pilot", "plan"}
@@ -287,7 +287,7 @@ def test_an_entry_is_checked_although_others_like_it_were_whole(wrong):
 
 
 def test_hold_reason_is_recorded_without_secrets(recorded):
-    recorded.chronicle.redact = Redactor(["hunter2hunter2"])
+    recorded.recorder.redact = Redactor(["hunter2hunter2"])
     recorded.add("a")
     recorded.tick()
     recorded.ap.tell("a", EventKind.HELD, 1030, code=1, text="of hunter2hunter2 by me")
@@ -304,8 +304,8 @@ def test_history_is_private(tmp_path):
 
 def test_failure_is_recorded_without_secrets(recorded):
     recorded.add("a")
-    recorded.chronicle.redact = Redactor(["hunter2hunter2"])
-    recorded.chronicle.failed("a", "login with hunter2hunter2 failed")
+    recorded.recorder.redact = Redactor(["hunter2hunter2"])
+    recorded.recorder.failed("a", "login with hunter2hunter2 failed")
     recorded.history.flush()
     assert recorded.replayed.failures["a"].text == f"login with {MASK} failed"
 
@@ -429,7 +429,7 @@ def test_ends_are_on_disk_before_the_journal_records_them(recorded):
     recorded.ap.tell("a", EventKind.EXECUTE, 1030, pilot="p", allocation_id="7", node="c1")
     recorded.ap.tell("a", EventKind.TERMINATED, 1040, exit_status=0)
     recorded.queue.follow()
-    recorded.chronicle.ended(recorded.queue.jobs(["a", "b"]))
+    recorded.recorder.ended(recorded.queue.jobs(["a", "b"]))
     # a kill comes here
     found = fold(read(recorded.path)[0])
     assert {key: job.state for key, job in found.jobs.items()} == {"a": "done", "b": "waiting"}

@@ -13,7 +13,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Shape
 from snakemake_executor_plugin_osgpilot.model.snapshot import Snapshot
 from snakemake_executor_plugin_osgpilot.preview import snakemake_cli as ask
 from snakemake_executor_plugin_osgpilot.preview.dag_tasks import tasks_of
-from snakemake_executor_plugin_osgpilot.preview.dry_plan import rehearse
+from snakemake_executor_plugin_osgpilot.preview.dry_plan import dry_run
 from snakemake_executor_plugin_osgpilot.preview.simulated_runs import TASKS_MAX, simulated
 from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Case, Task, bounds
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
@@ -23,20 +23,20 @@ from unit.scaling.planner.test_plan import OFFER, POLICY, SMALL
 PACED = replace(POLICY, launches_max=3)
 
 
-def rehearsed(jobs, policy=PACED, known=None):
+def tried(jobs, policy=PACED, known=None):
     waiting = Counter({SMALL: jobs} if jobs else {})
-    return rehearse(Snapshot(0.0, waiting), known or Estimates(), policy, 3.0)
+    return dry_run(Snapshot(0.0, waiting), known or Estimates(), policy, 3.0)
 
 
 def test_the_first_start_is_the_planners_decision():
     first = plan(Snapshot(0.0, Counter({SMALL: 40})), Estimates(), PACED)
-    start = rehearsed(40).starts[0]
+    start = tried(40).starts[0]
     launches = [action for action in first.actions if isinstance(action, Launch)]
     assert launches == [Launch(start.offer, start.walltime_s, start.reason)] * start.count
 
 
 def test_pilots_start_in_batches_until_all_jobs_have_room():
-    reported = rehearsed(40)
+    reported = tried(40)
     assert [(start.after_s, start.count) for start in reported.starts] == [
         (0.0, 3), (3.0, 3), (6.0, 3), (9.0, 1),
     ]  # fmt: skip
@@ -45,18 +45,18 @@ def test_pilots_start_in_batches_until_all_jobs_have_room():
 
 
 def test_limits_of_further_pilots_are_reported_but_not_the_pace():
-    reported = rehearsed(40, replace(PACED, pilots_max=4))
+    reported = tried(40, replace(PACED, pilots_max=4))
     assert reported.pilots == 4
     assert [(refusal.count, refusal.rule) for refusal in reported.refusals] == [(6, "pilots_max")]
 
 
 def test_nothing_is_started_for_nothing():
-    assert rehearsed(0).starts == ()
+    assert tried(0).starts == ()
 
 
 def test_a_start_estimates_when_its_pilots_are_ready():
     known = Estimates(waits_s={OFFER.name: (300.0,) * 50}, boots_s=(30.0,) * 50)
-    (start, *_) = rehearsed(4, known=known).starts
+    (start, *_) = tried(4, known=known).starts
     assert start.wait_s == pytest.approx(300, abs=60)
     assert start.lead_s == pytest.approx(start.wait_s + 30, abs=5)
 

@@ -10,7 +10,7 @@ from snakemake_executor_plugin_osgpilot.cli.plan import _coming
 from snakemake_executor_plugin_osgpilot.preview.dry_plan import Start
 from snakemake_executor_plugin_osgpilot.preview.earlier_run import earlier_leads
 from snakemake_executor_plugin_osgpilot.preview.lead_times import coming
-from snakemake_executor_plugin_osgpilot.report.lead_times import Leads, leads
+from snakemake_executor_plugin_osgpilot.report.lead_times import LeadTimes, lead_times
 from snakemake_executor_plugin_osgpilot.report.replay import ReplayedRun
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import (
     BOOT_PRIOR_S,
@@ -35,7 +35,7 @@ def waited(number, wait_s, boot_s, offer=KIND):
 
 
 def seen_in(*lines, offers=(KIND,)):
-    return leads(ReplayedRun().take([LIFE, *lines]), offers)
+    return lead_times(ReplayedRun().take([LIFE, *lines]), offers)
 
 
 def sent(key, number, at_s, from_s, until_s):
@@ -94,7 +94,7 @@ def test_lead_times_come_from_the_latest_run_with_such_a_pilot(tmp_path):
     assert earlier_leads(tmp_path, ["elsewhere/4c"]) is None
 
 
-SEEN = Leads("r", BEGUN_S, {OFFER.name: (110.0, 130.0)}, (40.0, 56.0), (20.0,))
+SEEN = LeadTimes("r", BEGUN_S, {OFFER.name: (110.0, 130.0)}, (40.0, 56.0), (20.0,))
 NEW = Start(0.0, 1, OFFER.name, 3600, wait_s=0.0, lead_s=180.0, reason="")
 
 

@@ -71,9 +71,9 @@ class World:
         policy = Policy(offers, pilots_max=3, cost_weight=0)
         self.shown = Shown()
         self.scaling = Autoscaler(self.fleet, self.ap, self.clock, policy, plan)
-        book = LeaseKeeper(self.folder, SEAT, self.queue, self.fleet, self.clock)
+        lease = LeaseKeeper(self.folder, SEAT, self.queue, self.fleet, self.clock)
         self.controller = RunController(
-            self.queue, self.fleet, self.scaling, book, self.clock, display=self.shown
+            self.queue, self.fleet, self.scaling, lease, self.clock, display=self.shown
         )
 
     def add(self, *keys, job_class=SMALL):
@@ -115,7 +115,7 @@ def test_internal_error_is_logged_once_per_place_and_loop_continues(world, monke
 def test_jobs_of_pilot_that_ended_in_previous_session_are_resubmitted(world):
     """It was killed before it did that."""
     since_s = world.clock.now_s()
-    world.controller.recall([Pilot("r1-1", Shape(4, 3800), PilotState.FAILED, since_s=since_s)])
+    world.controller.restore([Pilot("r1-1", Shape(4, 3800), PilotState.FAILED, since_s=since_s)])
     world.add("a")
     world.queue.send()
     world.ap.tell("a", EventKind.EXECUTE, at_s=since_s, pilot="r1-1")

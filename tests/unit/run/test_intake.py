@@ -24,7 +24,7 @@ from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import Shape
 from snakemake_executor_plugin_osgpilot.run.intake import Intake
-from snakemake_executor_plugin_osgpilot.run.resume import recall, take
+from snakemake_executor_plugin_osgpilot.run.resume import restore_jobs, take
 from snakemake_executor_plugin_osgpilot.run.shutdown import finish
 from snakemake_executor_plugin_osgpilot.run.unwritten import UnwrittenJobs
 from snakemake_executor_plugin_osgpilot.staging.commit_outputs import commit
@@ -63,8 +63,8 @@ class Recorded:
 
 def intake(taken, there):
     queue = JobManager(there, Shape(4, 4000), journal=taken.journal)
-    left, recorded = recall(taken, there, queue), Recorded()
-    made = Intake(queue, taken.journal, taken.folder, left, count=9, chronicle=recorded)
+    left, recorded = restore_jobs(taken, there, queue), Recorded()
+    made = Intake(queue, taken.journal, taken.folder, left, count=9, recorder=recorded)
     return made, recorded.resubmitted
 
 

@@ -35,7 +35,7 @@ from snakemake_executor_plugin_osgpilot.journal.store import Journal
 from snakemake_executor_plugin_osgpilot.model.identity import PilotSharing, RunIdentity
 from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request, Shape
 from snakemake_executor_plugin_osgpilot.run.leftovers import RunStatus, place_of, status_of
-from snakemake_executor_plugin_osgpilot.run.resume import in_use, recall, take
+from snakemake_executor_plugin_osgpilot.run.resume import in_use, restore_jobs, take
 
 SMALL = JobClass(Shape(1, 500))
 
@@ -163,12 +163,12 @@ def test_jobs_are_restored_only_if_access_point_answers(tmp_path):
     taken.journal.note(Job("1", "map", Request(SMALL)), "who", "how")
     taken.journal.intend(["1"])
     with pytest.raises(OutcomeUnknownError):
-        recall(taken, Silent(), JobManager(Silent(), Shape(4, 4000)))
+        restore_jobs(taken, Silent(), JobManager(Silent(), Shape(4, 4000)))
     there = FakeAccessPoint()
     there.queued = {"1": "5.0", "7": "6.0"}
     there.unread = [("5.0", Event(EventKind.EXECUTE, 3.0, pilot="p1"))]
     queue = JobManager(there, Shape(4, 4000))
-    left = recall(taken, there, queue)
+    left = restore_jobs(taken, there, queue)
     assert (left.entries["who"].job_id, left.orphans) == ("5.0", ())
     assert there.removed == ["6.0"], "its end was recorded"
     assert queue.busy_pilots() == {"p1"}
@@ -181,7 +181,7 @@ def test_a_removal_that_fails_does_not_stop_a_resumed_run(tmp_path):
     there.queued = {"7": "6.0"}
     there.remove_fails = OutcomeUnknownError("the access point is away")
     queue = JobManager(there, Shape(4, 4000))
-    assert recall(taken, there, queue).orphans == ("6.0",), "it is removed later"
+    assert restore_jobs(taken, there, queue).orphans == ("6.0",), "it is removed later"
     queue.repair(0.0)
     assert there.removed == ["6.0"]
     taken.journal.close()
@@ -199,11 +199,11 @@ def test_unreported_jobs_are_looked_up_in_condor_history(tmp_path):
         "5.1": Event(EventKind.ABORTED, 3.0),
     }
     queue = JobManager(there, Shape(4, 4000))
-    left = recall(taken, there, queue)
+    left = restore_jobs(taken, there, queue)
     assert set(left.entries) == {"who1"}, "removed and unsent jobs are resubmitted"
     assert queue.ended("1")
     there.history_fails = OutcomeUnknownError("it takes too long")
-    assert recall(taken, there, JobManager(there, Shape(4, 4000))).entries == {}
+    assert restore_jobs(taken, there, JobManager(there, Shape(4, 4000))).entries == {}
     taken.journal.close()
 
 

@@ -9,7 +9,7 @@ from snakemake_executor_plugin_osgpilot.errors import NotSentError
 from snakemake_executor_plugin_osgpilot.journal.location import Place, SiteLocation
 from snakemake_executor_plugin_osgpilot.model.identity import RunIdentity
 from snakemake_executor_plugin_osgpilot.run.resume import take
-from snakemake_executor_plugin_osgpilot.run.shutdown import Ending
+from snakemake_executor_plugin_osgpilot.run.shutdown import Shutdown
 
 HERE = Place(
     site="A", ssh="one", folder="/home/alice/r",
@@ -52,7 +52,7 @@ def ended(tmp_path):
         controller = SimpleNamespace(close=lambda hurry: not live)
         fleet = SimpleNamespace(live=[SimpleNamespace(site=name) for name in live])
         closed = SimpleNamespace(close=lambda: None)
-        Ending(controller, closed, sites, taken, fleet, "cancel").end(interrupted=False)
+        Shutdown(controller, closed, sites, taken, fleet, "cancel").end(interrupted=False)
         return cleared
 
     return ended

@@ -53,8 +53,8 @@ class World:
         self.fleet = Fleet(managers, self.clock, lambda: 1.0)
         policy = Policy(tuple(offers), pilots_max=4, cost_weight=0)
         scaling = Autoscaler(self.fleet, self.ap, self.clock, policy, plan)
-        book = LeaseKeeper(self.folder, SEAT, self.queue, self.fleet, self.clock)
-        self.controller = RunController(self.queue, self.fleet, scaling, book, self.clock)
+        lease = LeaseKeeper(self.folder, SEAT, self.queue, self.fleet, self.clock)
+        self.controller = RunController(self.queue, self.fleet, scaling, lease, self.clock)
         self.queue.add([Job(f"j{n}", "map", Request(SMALL)) for n in range(8)])
 
     def tick(self, times=1):

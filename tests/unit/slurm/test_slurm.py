@@ -101,7 +101,7 @@ def test_the_user_reads_an_expectation_in_local_time(fake_sbatch, monkeypatch):
 
 
 def test_running_pilots_are_signalled_at_the_batch_shell_only():
-    assert commands.TERM == ("--batch", "--signal=TERM")
+    assert commands.END == ("--batch", "--signal=TERM")
 
 
 @pytest.mark.parametrize("text", ["42\n", "42;cluster\n", "sbatch: info: lua says hi\n42\n"])

@@ -54,15 +54,15 @@ def test_other_servers_have_the_bucket_in_the_path():
     ],
 )
 def test_urls_that_htcondor_cannot_sign_are_left_to_snakemake(query, settings):
-    assert HERE.into(InStorage(query, **(KEYS | settings))) is TransferMethod.STORAGE
+    assert HERE.for_input(InStorage(query, **(KEYS | settings))) is TransferMethod.STORAGE
 
 
 def test_only_a_local_access_point_can_sign():
     file = InStorage(OBJECT, **KEYS)
-    assert HERE.into(file) is TransferMethod.URL
+    assert HERE.for_input(file) is TransferMethod.URL
     assert HERE.keys([file]) == {Keys("AKIA1", "hush", "", "us-east-1")}
     away = TransferPolicy((), frozenset(["s3"]), fetched_here=False, stored_here=False)
-    assert away.into(file) is TransferMethod.STORAGE
+    assert away.for_input(file) is TransferMethod.STORAGE
     assert away.keys([file]) == set()
 
 

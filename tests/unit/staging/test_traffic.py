@@ -31,8 +31,8 @@ AWAY = TransferPolicy(
     ],
 )
 def test_absolute_paths_below_a_shared_prefix_stay(path, way):
-    assert AWAY.into(path) is way
-    assert AWAY.out_of(path) is way
+    assert AWAY.for_input(path) is way
+    assert AWAY.for_output(path) is way
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_absolute_paths_below_a_shared_prefix_stay(path, way):
 def test_a_source_of_the_workflow_is_sent_from_where_it_is_and_else_as_its_copy(source, way, sent):
     copy = AnnotatedString("/cache/copy")
     copy.flags["sourcecache_entry"] = source
-    assert AWAY.into(copy) is way
+    assert AWAY.for_input(copy) is way
     assert AWAY.inputs([copy, "a"], way) == tuple(
-        path for path in (sent, "a") if AWAY.into(path) is way
+        path for path in (sent, "a") if AWAY.for_input(path) is way
     )
 
 
@@ -70,8 +70,8 @@ def test_files_that_only_this_machine_has_in_storage_are_found():
 
 @pytest.mark.parametrize("url", ["https://h.example/a/b%20c.txt", "osdf:///ospool/x/y"])
 def test_plain_urls_are_left_to_htcondor(url):
-    assert AWAY.into(InStorage(url)) is TransferMethod.URL
-    assert AWAY.out_of(InStorage(url)) is TransferMethod.STORAGE
+    assert AWAY.for_input(InStorage(url)) is TransferMethod.URL
+    assert AWAY.for_output(InStorage(url)) is TransferMethod.STORAGE
     assert AWAY.urls([InStorage(url)]) == ((url, ".snakemake/storage/x"),)
 
 
@@ -94,24 +94,27 @@ def test_plain_urls_are_left_to_htcondor(url):
     ],
 )
 def test_other_queries_are_left_to_snakemake(url):
-    assert AWAY.into(InStorage(url)) is TransferMethod.STORAGE
+    assert AWAY.for_input(InStorage(url)) is TransferMethod.STORAGE
 
 
 def test_urls_that_need_credentials_are_left_to_snakemake():
-    assert AWAY.into(InStorage("https://h/a", key="secret")) is TransferMethod.STORAGE
-    assert AWAY.into(InStorage("osdf:///a/b", token_file="token")) is TransferMethod.STORAGE
-    assert AWAY.into(InStorage("https://h/a", endpoint="e")) is TransferMethod.URL
+    assert AWAY.for_input(InStorage("https://h/a", key="secret")) is TransferMethod.STORAGE
+    assert AWAY.for_input(InStorage("osdf:///a/b", token_file="token")) is TransferMethod.STORAGE
+    assert AWAY.for_input(InStorage("https://h/a", endpoint="e")) is TransferMethod.URL
 
 
 def test_a_local_copy_is_a_file_like_any_other():
     file = InStorage("https://h/a")
-    assert TransferPolicy(url_schemes=AWAY.url_schemes).into(file) is TransferMethod.TRAVELS
+    assert TransferPolicy(url_schemes=AWAY.url_schemes).for_input(file) is TransferMethod.TRAVELS
     half = TransferPolicy(stored_here=False)
-    assert (half.into(file), half.out_of(file)) == (TransferMethod.TRAVELS, TransferMethod.STORAGE)
+    assert (half.for_input(file), half.for_output(file)) == (
+        TransferMethod.TRAVELS,
+        TransferMethod.STORAGE,
+    )
 
 
 def test_files_not_to_be_retrieved_are_not_transferred():
-    assert AWAY.into(InStorage("https://h/a", retrieve=False)) is TransferMethod.NONE
+    assert AWAY.for_input(InStorage("https://h/a", retrieve=False)) is TransferMethod.NONE
 
 
 def test_prefixes_are_separated_by_commas_or_listed():

@@ -81,7 +81,7 @@ class Run:
         self.scaling = SimpleNamespace(ahead=None)
         self.ended, self.closed, self.settled = {}, 0, []
         self.intake = SimpleNamespace(settle=lambda failed=(): self.settled.extend(failed))
-        self.chronicle = SimpleNamespace(
+        self.recorder = SimpleNamespace(
             failed=lambda key, text, logs: None, spent=lambda jobs: None
         )
         self.certain = True

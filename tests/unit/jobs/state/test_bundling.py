@@ -17,7 +17,7 @@ from snakemake_executor_plugin_osgpilot.jobs.state.bundling import (
     UNPROVEN_S,
     Bundler,
     Kind,
-    Past,
+    RuleKnowledge,
     awaited_target_s,
     size,
     sizes,
@@ -28,7 +28,7 @@ from snakemake_executor_plugin_osgpilot.model.resources import JobClass, Request
 from snakemake_executor_plugin_osgpilot.model.runtime_by_size import RuntimesBySize, Sample
 
 ROOM = 10_000
-HALF_A_SECOND = Past(ended=8, spent_s=4.0)
+HALF_A_SECOND = RuleKnowledge(ended=8, spent_s=4.0)
 
 
 def decided(waiting, past, slots, target_s=TARGET_S, room=ROOM, **more):
@@ -36,26 +36,26 @@ def decided(waiting, past, slots, target_s=TARGET_S, room=ROOM, **more):
 
 
 def test_a_few_jobs_of_a_new_rule_go_first():
-    assert decided(400, Past(), 8) == [1] * 8
-    assert decided(400, Past(idle=8), 8) == []
-    assert decided(400, Past(idle=4, running=4, started_s=0.1), 8) == []
+    assert decided(400, RuleKnowledge(), 8) == [1] * 8
+    assert decided(400, RuleKnowledge(idle=8), 8) == []
+    assert decided(400, RuleKnowledge(idle=4, running=4, started_s=0.1), 8) == []
 
 
 def test_more_follow_if_the_first_ones_do_not_end_soon():
-    assert decided(400, Past(running=8, spent_s=24.0, started_s=3.0), 8) == [1] * 8
+    assert decided(400, RuleKnowledge(running=8, spent_s=24.0, started_s=3.0), 8) == [1] * 8
 
 
 def test_more_follow_when_more_slots_have_come():
-    assert len(decided(400, Past(running=4, started_s=1.0), 16)) == 12
+    assert len(decided(400, RuleKnowledge(running=4, started_s=1.0), 16)) == 12
 
 
 def test_jobs_that_run_for_long_show_that_their_rule_is_none_for_bundles():
-    running = Past(running=8, spent_s=8 * TARGET_S / 2, started_s=TARGET_S / 2)
+    running = RuleKnowledge(running=8, spent_s=8 * TARGET_S / 2, started_s=TARGET_S / 2)
     assert decided(400, running, 8) == [1] * 400
 
 
 def test_few_jobs_do_not_wait():
-    assert decided(8, Past(), 8) == [1] * 8
+    assert decided(8, RuleKnowledge(), 8) == [1] * 8
 
 
 def test_short_jobs_are_bundled_as_many_as_there_is_work_for_every_slot():
@@ -67,32 +67,32 @@ def test_short_jobs_are_bundled_as_many_as_there_is_work_for_every_slot():
 
 def test_bundles_that_wait_are_enough_until_half_of_them_have_started():
     for idle, added in ((8, 0), (5, 0), (4, 4), (0, 8)):
-        assert len(decided(400, Past(ended=8, spent_s=4.0, idle=idle), 8)) == added
+        assert len(decided(400, RuleKnowledge(ended=8, spent_s=4.0, idle=idle), 8)) == added
 
 
 def test_jobs_that_still_run_count():
     """Of jobs that start together, those that end first are the shortest."""
-    one_of_twenty = Past(ended=1, spent_s=20.0, running=19)
+    one_of_twenty = RuleKnowledge(ended=1, spent_s=20.0, running=19)
     assert one_of_twenty.expected_s(TARGET_S, 20) == 20.0 + UNKNOWN_S
 
 
 def test_jobs_that_took_no_whole_second_may_have_taken_most_of_one():
     """Half a minute of work was taken for two seconds, and shared by all slots at once."""
-    found = decided(400, Past(ended=8, spent_s=0.0), 8)
+    found = decided(400, RuleKnowledge(ended=8, spent_s=0.0), 8)
     assert len(found) == 8
     assert max(found) == 33
-    measured = Past(ended=108, spent_s=5.0)
+    measured = RuleKnowledge(ended=108, spent_s=5.0)
     assert measured.expected_s(TARGET_S, 8) < 0.1
 
 
 def test_nothing_waits_for_a_process_that_may_leave():
-    assert decided(400, Past(), 8, all_now=True) == [1] * 400
+    assert decided(400, RuleKnowledge(), 8, all_now=True) == [1] * 400
     assert sum(decided(400, HALF_A_SECOND, 8, all_now=True)) == 400
 
 
 @pytest.mark.parametrize("expected_s", [31.0, 3600.0, math.inf])
 def test_long_jobs_run_alone(expected_s):
-    assert decided(400, Past(ended=1, spent_s=expected_s), 8) == [1] * 400
+    assert decided(400, RuleKnowledge(ended=1, spent_s=expected_s), 8) == [1] * 400
 
 
 @given(st.integers(1, 5000), st.floats(0, 1e4), st.integers(1, 10_000), st.floats(1, 3600))
@@ -114,7 +114,7 @@ def test_no_bundle_takes_longer_than_its_target_or_leaves_slots_idle(
 def test_jobs_are_submitted_within_the_room_and_none_waits_for_nothing(
     waiting, ended, spent_s, running, idle, started_s, slots, room, earlier_s
 ):
-    past = Past(ended, spent_s, running, idle, started_s, earlier_s)
+    past = RuleKnowledge(ended, spent_s, running, idle, started_s, earlier_s)
     found = sizes(waiting, past, slots, TARGET_S, room)
     assert all(found)
     assert sum(found) <= min(waiting, room)
@@ -122,7 +122,7 @@ def test_jobs_are_submitted_within_the_room_and_none_waits_for_nothing(
 
 
 def test_what_is_left_is_submitted_at_once_when_it_is_short():
-    past = Past(ended=9, spent_s=9.0, idle=4)
+    past = RuleKnowledge(ended=9, spent_s=9.0, idle=4)
     assert decided(int(4 * LEAST_S) + 1, past, 4) == []
     found = decided(20, past, 4)
     assert sum(found) == 20
@@ -130,12 +130,12 @@ def test_what_is_left_is_submitted_at_once_when_it_is_short():
 
 
 def test_the_last_bundles_take_longer_to_run_than_to_start():
-    assert decided(80, Past(ended=400, spent_s=200.0, idle=4), 8)[-3:] == [5, 5, 3]
+    assert decided(80, RuleKnowledge(ended=400, spent_s=200.0, idle=4), 8)[-3:] == [5, 5, 3]
 
 
 def test_little_work_is_shared_equally_by_all_slots():
-    assert decided(80, Past(ended=40, spent_s=2.0), 8) == [10] * 8
-    assert decided(9, Past(ended=4, spent_s=2.0), 8) == [2, 2, 2, 2, 1]
+    assert decided(80, RuleKnowledge(ended=40, spent_s=2.0), 8) == [10] * 8
+    assert decided(9, RuleKnowledge(ended=4, spent_s=2.0), 8) == [2, 2, 2, 2, 1]
 
 
 SHAPE = Shape(1, 500)
@@ -239,11 +239,13 @@ def test_early_results_never_take_more_starts_than_the_access_point_has():
 
 
 def test_earlier_runs_are_believed_for_the_first_bundles_which_are_short():
-    found = decided(4000, Past(earlier_s=0.5), 8)
+    found = decided(4000, RuleKnowledge(earlier_s=0.5), 8)
     assert found == [int(UNPROVEN_S / 0.5)] * 8
-    assert decided(4000, Past(earlier_s=0.5, idle=8), 8) == []
-    assert decided(4000, Past(earlier_s=20.0), 8) == [1] * 8, "a long one may be short by now"
-    now_long = Past(ended=8, spent_s=8 * 40.0, earlier_s=0.5)
+    assert decided(4000, RuleKnowledge(earlier_s=0.5, idle=8), 8) == []
+    assert decided(4000, RuleKnowledge(earlier_s=20.0), 8) == [1] * 8, (
+        "a long one may be short by now"
+    )
+    now_long = RuleKnowledge(ended=8, spent_s=8 * 40.0, earlier_s=0.5)
     assert decided(4000, now_long, 8) == [1] * 4000, "this run knows better"
 
 
