@@ -11,7 +11,7 @@ from documentation import ROOT, blocks
 PAGE = ROOT / "docs/dev/architecture.md"
 PACKAGE = ROOT / "snakemake_executor_plugin_osgpilot"
 UNIT = ROOT / "tests/unit"
-WORDS_MAX, FILES_MAX, CHANGES = 2500, 2, 20
+WORDS_MAX, FILES_MAX, CHANGES_MIN = 2500, 2, 20
 FILE = re.compile(r"`([\w/.-]+/[\w.-]+)`")
 
 
@@ -27,8 +27,8 @@ def located(name: str) -> Path:
     return ROOT / name if name.startswith("tests/") else PACKAGE / name
 
 
-def test_the_table_has_twenty_changes():
-    assert len(changes()) == CHANGES
+def test_the_table_has_at_least_twenty_changes():
+    assert len(changes()) >= CHANGES_MIN
 
 
 @pytest.mark.parametrize("change", changes())
