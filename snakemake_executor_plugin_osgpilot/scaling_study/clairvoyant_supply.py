@@ -16,7 +16,7 @@ from ..model.resources import UNBOUNDED, Policy
 from ..simulator.clock import MS, Clock
 from ..simulator.cluster import Cluster
 from ..simulator.model import Site
-from ..simulator.random_streams import Luck, median_wait_s
+from ..simulator.random_streams import RandomStreams, median_wait_s
 from .supply_curve import Supply
 
 
@@ -47,7 +47,7 @@ class Foresight:
     """
 
     def __init__(self, site: Site, policy: Policy, seed: int) -> None:
-        self._site, self._luck = site, Luck(seed, site)
+        self._site, self._luck = site, RandomStreams(seed, site)
         smallest = min(offer.shape.cores for offer in policy.offers)
         most = min(policy.pilots_max, (policy.cores_max or UNBOUNDED) // smallest)
         self._most = max(1, most)

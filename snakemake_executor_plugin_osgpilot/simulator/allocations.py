@@ -9,7 +9,7 @@ from ..model.resources import Shape
 from ..pilots.state.lifecycle import Row, Seen
 from .clock import MS, Clock
 from .model import Waits
-from .random_streams import Luck, median_wait_s
+from .random_streams import RandomStreams, median_wait_s
 
 
 class Allocation:
@@ -97,7 +97,7 @@ class Lottery:
     """Every allocation waits for a time of its own, see `model.Waits`. Implements `Slurm`."""
 
     def __init__(
-        self, clock: Clock, waits: Waits, nodes: int, luck: Luck,
+        self, clock: Clock, waits: Waits, nodes: int, luck: RandomStreams,
         started: Callable[[Allocation], None],
     ) -> None:  # fmt: skip
         self._clock, self._waits, self._nodes = clock, waits, nodes

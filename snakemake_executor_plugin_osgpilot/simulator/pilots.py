@@ -11,7 +11,7 @@ from .allocations import Allocation
 from .clock import MS, Clock
 from .jobs import Jobs
 from .model import Site
-from .random_streams import Luck
+from .random_streams import RandomStreams
 
 CLAIM_MS = 1200 * MS
 """After this time a slot takes no next job by itself (HTCondor manual, CLAIM_WORKLIFE)."""
@@ -78,7 +78,9 @@ class PilotPool:
     `world` gets the events. `pilots` are those that have not ended, by name.
     """
 
-    def __init__(self, clock: Clock, site: Site, luck: Luck, jobs: Jobs, world: Hooks) -> None:
+    def __init__(
+        self, clock: Clock, site: Site, luck: RandomStreams, jobs: Jobs, world: Hooks
+    ) -> None:
         self._clock, self._site, self._luck = clock, site, luck
         self._jobs, self._world = jobs, world
         self._lead_ms, self._next_ms = round(site.start_s * MS), round(site.next_s * MS)

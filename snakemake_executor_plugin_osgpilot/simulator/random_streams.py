@@ -1,4 +1,4 @@
-"""Chance, by seed. Every concern has its own streams, so that all policies meet the same luck."""
+"""Chance, by seed. Each concern has its own stream: common random numbers for all policies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .clock import MS
 from .model import Faults, Site, Spread, Waits
 
 
-class Luck:
+class RandomStreams:
     """Random events of a pilot, which depend on its number only, not on earlier events."""
 
     def __init__(self, seed: int, site: Site) -> None:

@@ -15,7 +15,7 @@ from .clock import MS, Clock
 from .cluster import Cluster
 from .model import Site
 from .pilots import LEAVE_MS, PilotPool, SimulatedPilot
-from .random_streams import Luck
+from .random_streams import RandomStreams
 
 
 class SimulatedRequests:
@@ -58,7 +58,7 @@ class SlurmFacade:
     """
 
     def __init__(
-        self, clock: Clock, site: Site, offers: Mapping[str, PilotType], luck: Luck,
+        self, clock: Clock, site: Site, offers: Mapping[str, PilotType], luck: RandomStreams,
         pilot_pool: PilotPool, held_back: Callable[[str], bool],
     ) -> None:  # fmt: skip
         self._clock, self._site, self._pilot_pool, self._held_back = (

@@ -26,7 +26,7 @@ from .jobs import Jobs
 from .model import Outcome, Site, Workload
 from .negotiator import Negotiator, WeighingNegotiator
 from .pilots import PilotPool, SimulatedPilot
-from .random_streams import Luck
+from .random_streams import RandomStreams
 from .recorder import Series, TimedPlanner, outcome
 from .slurm_facade import SimulatedRequests, SlurmFacade
 
@@ -63,7 +63,7 @@ class World:
         # other systems have no breaker that could hold back pilots
         self._heeds = getattr(planner, "heeds_gates", True)
         self.clock = Clock()
-        luck = Luck(seed, site)
+        luck = RandomStreams(seed, site)
         stragglers = luck.stragglers(len(workload))
         self.jobs = Jobs(workload, stragglers, site.faults.straggler_factor, ordered=self._heeds)
         self.pilot_pool = PilotPool(self.clock, site, luck, self.jobs, self)

@@ -27,7 +27,7 @@ from snakemake_executor_plugin_osgpilot.scaling_study.policies.registry import O
 from snakemake_executor_plugin_osgpilot.scaling_study.result_cache import digest
 from snakemake_executor_plugin_osgpilot.scaling_study.scenarios import SCENARIOS
 from snakemake_executor_plugin_osgpilot.scaling_study.tuning import (
-    TASTES,
+    PURPOSES,
     TUNING_SEED,
     best,
     candidates,
@@ -71,7 +71,7 @@ def _result(run: Measured, makespan: float, charged: float) -> Result:
 def tuned(bench: Bench, name: str, rule: str) -> Choice:
     """Return the options of a peer that are best for a workload, on one seed for tuning."""
     tasks = [Task(name, choice, TUNING_SEED) for choice in candidates(name, rule)]
-    return best(bench.measured(tasks), TASTES["balanced"])
+    return best(bench.measured(tasks), PURPOSES["balanced"])
 
 
 def make_peers(bench: Bench, rules: Iterable[str], names: Iterable[str]) -> None:

@@ -115,7 +115,7 @@ def test_intervals_of_medians_cover_whatever_the_distribution(draws):
 
 @pytest.mark.parametrize("seeds", [3, 8, 16])
 def test_paired_ratios_cover_and_are_narrower_than_both_apart(seeds):
-    """Luck that both share drops out."""
+    """RandomStreams that both share drops out."""
     chance, covered, narrower = random.Random(seeds), 0, 0
     for _ in range(1000):
         luck = [chance.gauss(0, 0.5) for _ in range(seeds)]
