@@ -26,6 +26,7 @@ from ..htcondor.factory import AnyAccessPoint, access_point_of, chosen_schedd, p
 from ..htcondor.neutral_path import link, neutral
 from ..jobs.access_point import AccessPoint
 from ..jobs.manager import JobManager
+from ..jobs.state.recovery import Leftover
 from ..journal.fencing import Guarded, Tenure, stop
 from ..journal.location import Place
 from ..journal.run_folder import RunFolder
@@ -292,17 +293,18 @@ def _assemble(
     controller = RunController(queue, fleet, scaling, lease, clock, recorder, display)
     # there may be folders without a journal entry, and keys without a folder
     count = max(folder.last_number("jobs"), journal.last_key())
-    intake = Intake(queue, journal, folder, count=count, recorder=recorder)
+    left = Leftover()
     if taken.resumed:
         controller.restore(_known_pilots(taken, prepared.sites))
-        intake.left = restore_jobs(taken, access_point, queue)
+        left = restore_jobs(taken, access_point, queue)
         # keep the pilots until the first jobs are handed over
         queue.expect(UpcomingWork(later=1))
-        jobs = count_of(len(intake.left.entries), "job")
+        jobs = count_of(len(left.entries), "job")
         logger.info(
             f"resuming run {seat.run}: {jobs} in the queue or ended since, "
             f"{count_of(len(fleet.live), 'pilot')}"
         )
+    intake = Intake(queue, journal, folder, left, count, recorder)
     shutdown = Shutdown(controller, access_point, prepared.accesses, taken, fleet, options.on_exit)
     return Run(
         seat, folder, Path.cwd(), queue, controller, scaling, lease, access_point, clock,
