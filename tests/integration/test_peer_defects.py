@@ -7,7 +7,7 @@ One workflow in the layout that Snakemake recommends shows most of them at once.
 * a held job is reported as failed and stays in the queue, where it can run beside its retry: see
   `test_trouble` and `unit/jobs/test_manager.py`, jobs that are given up;
 * the status thread starts before the executor is ready: see
-  `unit/test_traps.py`, `test_the_status_thread_starts_before_the_executor_is_ready`;
+  `unit/executor/test_ospool.py`, `test_the_status_thread_starts_before_the_executor_is_ready`;
 * one event log for all runs, read from its beginning each time: see
   `unit/test_access_point.py`, `test_every_run_has_its_own_log`;
 * what runs is lost when Snakemake ends: see `test_resume`;

@@ -14,7 +14,7 @@ import pytest
 
 from snakemake_executor_plugin_osgpilot.model.resources import END_MARGIN_S
 from snakemake_executor_plugin_osgpilot.pilots import parameters
-from unit.pilots.test_pilot_parameters import PILOT, SEAT, site
+from unit.pilots.test_parameters import PILOT, SEAT, site
 
 FAKE_RUNTIME = """#!/bin/bash
 if [ "$1" = pull ]; then

@@ -18,7 +18,7 @@ from snakemake_executor_plugin_osgpilot.preview.simulated_runs import TASKS_MAX,
 from snakemake_executor_plugin_osgpilot.scaling.planner.bounds import Case, Task, bounds
 from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import Estimates
 from snakemake_executor_plugin_osgpilot.scaling.planner.planner import plan
-from unit.scaling.planner.test_plan import OFFER, POLICY, SMALL
+from unit.scaling.planner.test_planner import OFFER, POLICY, SMALL
 
 PACED = replace(POLICY, launches_max=3)
 

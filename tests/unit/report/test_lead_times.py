@@ -19,7 +19,7 @@ from snakemake_executor_plugin_osgpilot.scaling.planner.estimates import (
 )
 from snakemake_executor_plugin_osgpilot.simulator.calibrated_site import site_like
 from snakemake_executor_plugin_osgpilot.simulator.model import BOOT, Spread
-from unit.scaling.planner.test_plan import OFFER, POLICY
+from unit.scaling.planner.test_planner import OFFER, POLICY
 
 KIND = "compute/4c"
 

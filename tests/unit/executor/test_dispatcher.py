@@ -17,7 +17,7 @@ from snakemake_executor_plugin_osgpilot.config.site import SlurmOptions
 from snakemake_executor_plugin_osgpilot.executor import dispatcher as dispatch
 from snakemake_executor_plugin_osgpilot.executor import fallback, plugin
 from snakemake_executor_plugin_osgpilot.routing.policy import Where
-from unit.routing.test_routes import SITE, FakeDag, FakeJob, jobs
+from unit.routing.test_rules import SITE, FakeDag, FakeJob, jobs
 
 MADE = []
 """Dispatchers to shut down after a test."""
