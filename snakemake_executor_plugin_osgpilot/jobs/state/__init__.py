@@ -3,7 +3,11 @@
 job, events          one job, and how an event of the log changes it
 tracker              the way to all of it: events in, changes due and views out
 table                all jobs with sums over them
+rule_sums            sums over the jobs of one rule
+job_ids              the ids of jobs: HTCondor's, with a number in a bundle
+departures           jobs that the access point has yet to remove
 submission           which jobs are submitted next, and how many
+unsent               the unsent jobs of one kind, in order
 bundling             how many of them go in one bundle, and how many wait
 bundles              the members of a bundle, and what its events mean to them
 priorities           which jobs start first

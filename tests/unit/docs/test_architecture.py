@@ -12,6 +12,7 @@ PAGE = ROOT / "docs/dev/architecture.md"
 PACKAGE = ROOT / "snakemake_executor_plugin_osgpilot"
 UNIT = ROOT / "tests/unit"
 WORDS_MAX, FILES_MAX, CHANGES_MIN = 2500, 2, 20
+LISTS = re.compile(r"^\w+(, \w+)* {2,}\w", re.MULTILINE)
 FILE = re.compile(r"`([\w/.-]+/[\w.-]+)`")
 
 
@@ -42,6 +43,18 @@ def test_the_tree_names_every_folder_of_the_package():
     tree = next(block.text for block in blocks(PAGE) if block.text.startswith(PACKAGE.name))
     top = set(re.findall(r"^  (\w+)/", tree.partition("\ntests/")[0], re.MULTILINE))
     assert top == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+
+
+@pytest.mark.parametrize(
+    "init",
+    sorted(path for path in PACKAGE.rglob("__init__.py") if LISTS.search(path.read_text())),
+    ids=lambda init: init.parent.relative_to(PACKAGE).as_posix(),
+)
+def test_a_folder_that_lists_its_modules_lists_all(init):
+    listed = set(re.findall(r"\w+(?:\.sh)?", init.read_text()))
+    modules = {path.stem for path in init.parent.glob("*.py")} - {"__init__"}
+    scripts = {path.name for path in init.parent.glob("*.sh")}
+    assert (modules | scripts) - listed == set()
 
 
 def test_unit_tests_mirror_the_package():
