@@ -5,7 +5,7 @@ Only public attributes; `snakemake_compat.py` has the others. Seen with Snakemak
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
@@ -278,6 +278,10 @@ class GroupJob(AnyJob, Protocol):
     def groupid(self) -> str: ...
     @property
     def toposorted(self) -> Iterable[Iterable[SingleJob]]: ...
+
+
+JobFilter = Callable[[AnyJob], bool]
+"""Returns True for the jobs that somebody serves."""
 
 
 def single_jobs(job: AnyJob) -> Iterable[SingleJob]:

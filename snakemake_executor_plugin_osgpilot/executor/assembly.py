@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from snakemake_interface_common.exceptions import ApiError
 
 from ..common.redact import Redactor
-from ..common.snakemake_types import AnyJob, Workflow
+from ..common.snakemake_types import JobFilter, Workflow
 from ..config.run_options import options_of
 from ..errors import OsgpilotError
 from ..htcondor.neutral_path import neutral
@@ -74,7 +74,7 @@ class SoftwareProvider(Protocol):
 def make_preparer(
     workflow: Workflow,
     run: Run,
-    serves: Callable[[AnyJob], bool],
+    serves: JobFilter,
     provider: SoftwareProvider,
 ) -> Preparer:
     """Return the preparer of jobs for `run`, which prepares those that `serves` is true of.

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ..common.snakemake_types import AnyJob, Dag, SingleJob, single_jobs
+from ..common.snakemake_types import AnyJob, Dag, JobFilter, SingleJob, single_jobs
 from ..model.clock import Clock
 from ..model.resources import JobClass
 from ..model.upcoming import RuleAhead, UpcomingWork
@@ -26,8 +26,12 @@ CHAIN_SHARE = 0.9
 """The longest chain is computed again once at most this share of the jobs is left."""
 
 
+ClassOf = Callable[[AnyJob], JobClass | None]
+"""Returns what a job would ask for, None if unknown."""
+
+
 class Lookahead(JobListener):
-    """Walks the DAG now and then; `class_of` returns what a job would ask for, None if unknown.
+    """Walks the DAG now and then.
 
     `serves` is true of jobs that run on pilots of this run; the others run elsewhere.
     """
@@ -36,10 +40,10 @@ class Lookahead(JobListener):
         self,
         dag: Dag,
         clock: Clock,
-        class_of: Callable[[AnyJob], JobClass | None],
+        class_of: ClassOf,
         *,
         keep_going: bool = False,
-        serves: Callable[[AnyJob], bool] = lambda job: not job.is_local,
+        serves: JobFilter = lambda job: not job.is_local,
     ) -> None:
         self._dag = dag
         self._serves = serves

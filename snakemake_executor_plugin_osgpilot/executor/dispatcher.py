@@ -22,7 +22,7 @@ from ..common.messages import SILENT
 from ..common.redact import Redactor
 from ..common.signals import handled
 from ..common.snakemake_compat import WorkflowProxy, keep_groups_apart, need_no_conda
-from ..common.snakemake_types import AnyJob, Executor, SnakemakeLogger, Workflow
+from ..common.snakemake_types import AnyJob, Executor, JobFilter, SnakemakeLogger, Workflow
 from ..config.project import choose
 from ..config.sites import load_all, of_plain_jobs, project_of, site_files
 from ..errors import InputError, OsgpilotError
@@ -139,7 +139,7 @@ class Dispatcher(Reporting, AbstractExecutor):  # type: ignore[misc]
         assert isinstance(ospool, OSPoolExecutor)
         return ospool
 
-    def _served_by(self, destination: Destination) -> Callable[[AnyJob], bool]:
+    def _served_by(self, destination: Destination) -> JobFilter:
         return lambda job: not job.is_local and self._destination_of(job) == destination
 
     def _runs_in_ospool(self, job: AnyJob) -> bool:

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from ..common.redact import Redactor
-from ..common.snakemake_types import AnyJob, Workflow
+from ..common.snakemake_types import AnyJob, JobFilter, Workflow
 from ..config.run_options import options_of
 from ..jobs.state.job import Job
 from ..model.job_order import Outlook
@@ -39,9 +39,7 @@ class JobDrafter:
     until its end, by key; `builds` makes conda environments in pilots, once there is a preparer.
     """
 
-    def __init__(
-        self, workflow: Workflow, run: Run, serves: Callable[[AnyJob], bool], redact: Redactor
-    ) -> None:
+    def __init__(self, workflow: Workflow, run: Run, serves: JobFilter, redact: Redactor) -> None:
         self._workflow, self._run, self._serves, self._redact = workflow, run, serves, redact
         self._preparer: Preparer | None = None
         self._counted = 0

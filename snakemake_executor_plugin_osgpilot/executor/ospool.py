@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from ..common.log_output import current_label, set_label
 from ..common.redact import Redactor
 from ..common.snakemake_compat import forget_running
-from ..common.snakemake_types import AnyJob, SnakemakeLogger, Workflow
+from ..common.snakemake_types import AnyJob, JobFilter, SnakemakeLogger, Workflow
 from ..htcondor.submit_description import JOB_OUTPUT
 from ..jobs.state.job import Job
 from ..monitoring.console import ProgressReporter
@@ -64,7 +64,7 @@ class OSPoolExecutor(Reporting, RemoteExecutor):  # type: ignore[misc]
         self,
         workflow: Workflow,
         snakemake_logger: SnakemakeLogger,
-        serves: Callable[[AnyJob], bool],
+        serves: JobFilter,
         share: QuotaShare,
     ) -> None:
         self._serves = serves

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +20,10 @@ class Steps(NamedTuple):
     done: int
     total: int
     failed: int = 0
+
+
+StepCounter = Callable[[], Steps | None]
+"""Returns Snakemake's count, None before it counts."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..scaling.planner.eta import Eta
 from . import records as lines
 from .history_file import History
 from .line_check import Line
-from .progress import Steps
+from .progress import StepCounter, Steps
 
 WRITE_EVERY_S = 1.0
 NUMBERS_EVERY_S = 60.0
@@ -43,7 +43,7 @@ class HistoryRecorder:
     scaling: Autoscaler
     clock: Clock
     redact: Redactor = field(default_factory=Redactor)
-    steps: Callable[[], Steps | None] = lambda: None
+    steps: StepCounter = lambda: None
     _steps: Steps | None = None
     _ended: set[str] = field(default_factory=set)
     _pilots: dict[str, Pilot] = field(default_factory=dict)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from ..common.messages import SILENT
-from ..common.snakemake_types import AnyJob, SingleJob, Workflow
+from ..common.snakemake_types import AnyJob, JobFilter, SingleJob, Workflow
 from ..executor.assembly import make_preparer
 from ..htcondor.factory import AnyAccessPoint
 from ..htcondor.submit_description import items
@@ -42,7 +42,7 @@ class Scratch:
 class Sampler:
     """Prepares the jobs that `serves` is true of as a run does, with `scratch` in place of one."""
 
-    def __init__(self, workflow: Workflow, serves: Callable[[AnyJob], bool], scratch: Any) -> None:
+    def __init__(self, workflow: Workflow, serves: JobFilter, scratch: Any) -> None:
         self._workflow, self._run = workflow, scratch
         self._made = make_preparer(workflow, scratch, serves, self)
 

@@ -38,7 +38,7 @@ from ..model.upcoming import UpcomingWork
 from ..monitoring import notify
 from ..monitoring.history_file import HISTORY, History
 from ..monitoring.notify import Notifier
-from ..monitoring.progress import Progress, Steps
+from ..monitoring.progress import Progress, StepCounter
 from ..monitoring.recorder import HistoryRecorder
 from ..pilots.batch_system import Slurm
 from ..pilots.fleet import Fleet
@@ -69,7 +69,7 @@ class Output(NamedTuple):
 
     show: Callable[[Progress], None]
     redact: Redactor = Redactor()
-    steps: Callable[[], Steps | None] = lambda: None
+    steps: StepCounter = lambda: None
     about: Mapping[str, str] = {}
 
 

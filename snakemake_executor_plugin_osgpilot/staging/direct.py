@@ -58,6 +58,9 @@ THREAD_VARIABLES = (
 BodyLines = Callable[[SingleJob, Resources, PathRewriter], tuple[str, tuple[str, ...]]]
 """Returns shell lines for a job with a `run:` and its resources, and files that these name."""
 
+Activation = Callable[[SingleJob], str]
+"""Returns shell lines that activate the conda environment of a job, none without one."""
+
 
 def check_values(job: SingleJob, traffic: TransferPolicy) -> None:
     """Raise `InputError` if a value of a single job can be known only where it runs."""
@@ -112,13 +115,13 @@ def build(
     bodies: BodyLines,
     image: str = "",
     storage: str = "",
-    activation: Callable[[SingleJob], str] = lambda job: "",
+    activation: Activation = lambda job: "",
 ) -> Payload:
     """Return the payload of a Snakemake job or group job whose members are all supported.
 
     `environment` has the workflow's `envvars:`; `bodies` makes the lines of a `run:`; `image` is
-    named in messages, `storage` is the script of `storage.py`; `activation` returns the lines that
-    activate a member's conda environment. Raises `InputError`, see `Payload.placed`.
+    named in messages, `storage` is the script of `storage.py`; `activation` is for its members.
+    Raises `InputError`, see `Payload.placed`.
     """
     parts = members(job)
     made = [file for part in parts for file in part.output]
@@ -229,7 +232,7 @@ class _Run:
     bodies: BodyLines
     image: str
     paths: PathRewriter
-    activation: Callable[[SingleJob], str]
+    activation: Activation
 
 
 def _is_measured(job: SingleJob) -> bool:
