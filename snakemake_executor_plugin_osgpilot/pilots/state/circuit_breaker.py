@@ -1,12 +1,13 @@
 """Circuit breaker and backoff for pilot submission.
 
 A breaker opens after consecutive failures, admits one pilot after a while to probe whether the
-cause has passed (half open), and closes with the first pilot that runs a job.
+cause has passed (half open), any number once that one has outlived those that failed, and closes
+with the first pilot that runs a job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...common.counting import count_of
@@ -27,6 +28,10 @@ TRIES_MAX, GIVE_UP_AFTER_S = 8, 6 * 3600.0
 """Give up after this many probes and this long: then an error serves waiting jobs better. Most
 outages have passed by then, often by the next morning; probes cost next to nothing."""
 
+OUTLIVES_BY, OUTLIVES_MIN_S = 1.25, 60.0
+"""A probe that has lasted longer than all failed pilots by this factor, and at least this long, has
+passed the point where they failed; that it still boots does not hold up the others any longer."""
+
 NODE_STRIKES_MAX, NODE_STRIKE_S = 2, 7200.0
 """A node with this many failed starts within this many seconds is excluded."""
 
@@ -46,7 +51,7 @@ class Breaker:
 
     `since_s` is when it opened first, `opened_s` when the last probe failed. `chance` in [0.5, 1.5]
     is jitter for the probes of many users after an outage; `permanent` means that waiting cannot
-    help.
+    help. `lasted_s` is the longest time from start to end of a failed pilot, 0 if none is known.
     """
 
     failures: int = 0
@@ -56,18 +61,22 @@ class Breaker:
     cause: str = ""
     permanent: bool = False
     chance: float = 1.0
+    lasted_s: float = 0.0
 
-    def failed(self, now_s: float, cause: str, *, chance: float = 1.0) -> Breaker:
-        """Return the breaker after one more failed pilot.
+    def failed(
+        self, now_s: float, cause: str, *, chance: float = 1.0, lasted_s: float = 0.0
+    ) -> Breaker:
+        """Return the breaker after one more pilot failed, `lasted_s` after its start.
 
         A failure before the next probe is due was launched before the breaker opened, and does not
         count.
         """
+        longest_s = max(self.lasted_s, lasted_s)
         if self.opened_s is not None and now_s < self.probe_s():
-            return self
+            return replace(self, lasted_s=longest_s)
         failures = self.failures + 1
         if failures < FAILURES_MAX:
-            return replace(self, failures=failures, cause=cause)
+            return replace(self, failures=failures, cause=cause, lasted_s=longest_s)
         since_s = now_s if self.opened_s is None else self.since_s
         tries = self.tries + (self.opened_s is not None)
         return replace(
@@ -79,6 +88,7 @@ class Breaker:
             cause=cause,
             permanent=tries >= TRIES_MAX and now_s - since_s >= GIVE_UP_AFTER_S,
             chance=chance,
+            lasted_s=longest_s,
         )
 
     def refused(self, now_s: float, cause: str) -> Breaker:
@@ -96,6 +106,15 @@ class Breaker:
         longest_s = min(max(PROBE_SHARE_FROM_S, PROBE_SHARE * lasted_s), PROBE_AFTER_MAX_S)
         wait_s = min(PROBE_AFTER_S * 2.0**self.tries, longest_s)
         return self.opened_s + self.chance * wait_s * (1.0 + turn / 2)
+
+    def outlived(self, starts_s: Iterable[float], now_s: float) -> bool:
+        """Return True if one of the pilots that started then is a probe, and has passed the point
+        where others failed.
+        """
+        if self.opened_s is None or self.permanent or not self.lasted_s:
+            return False
+        proven_s = now_s - max(OUTLIVES_MIN_S, OUTLIVES_BY * self.lasted_s)
+        return any(self.opened_s <= start_s < proven_s for start_s in starts_s)
 
     def gate(self, now_s: float, risked: int, turn: float = 0.0) -> Gate | None:
         """Return the launches that this breaker allows now, None for no limit.
@@ -162,10 +181,14 @@ class Backoff:
 
 @dataclass(frozen=True)
 class Risk:
-    """Live pilots that have not run a job yet, by type; `waiting` ones cost nothing yet."""
+    """Live pilots that have not run a job yet, by type; `waiting` ones cost nothing yet.
+
+    `starts_s` is when those started that may still run one.
+    """
 
     waiting: Mapping[str, int]
     starting: Mapping[str, int]
+    starts_s: Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,8 @@ class Health:
 
         Such an end does not count against the type.
         """
+        if self._outlived(risk, now_s):
+            return ()
         starting = self._unproven(risk.starting)
         gates = {o: self._shared.gate(now_s, starting, self._turn(o)) for o in self._shares()}
         held_back = sorted(o for o, gate in gates.items() if gate and gate.launches_max <= 0)
@@ -108,6 +110,8 @@ class Health:
         if offer in self._own:
             risked = risk.waiting.get(offer, 0) + risk.starting.get(offer, 0)
             return self._own[offer].gate(now_s, risked)
+        if self._outlived(risk, now_s):
+            return None
         risked = self._unproven(risk.starting)
         if self._shared.opened_s is None:
             risked += self._unproven(risk.waiting)
@@ -115,6 +119,12 @@ class Health:
             # other pending ones will end at once, or take their turn
             risked += risk.waiting.get(offer, 0)
         return self._shared.gate(now_s, risked, self._turn(offer))
+
+    def _outlived(self, risk: Risk, now_s: float) -> bool:
+        """Return True if a probe of the shared breaker has passed the point where others failed."""
+        shares = self._shares()
+        starts_s = (at_s for offer in shares for at_s in risk.starts_s.get(offer, ()))
+        return self._shared.outlived(starts_s, now_s)
 
     def _shares(self) -> set[str]:
         return self._offers.keys() - self._own.keys()
@@ -199,14 +209,14 @@ class Health:
         self._strikes = self._strikes.struck(pilot.node, now_s)
         self._failed_on |= {pilot.node} - {""}
         self._failed_s[pilot.offer] = now_s
-        self._count(pilot.offer, cause, now_s)
+        self._count(pilot.offer, cause, _lasted_s(pilot), now_s)
 
-    def _count(self, offer: str, cause: str, now_s: float) -> None:
+    def _count(self, offer: str, cause: str, lasted_s: float, now_s: float) -> None:
         """Count one more failure of `offer`, and of all types that share its breaker."""
         before = self._breaker(offer)
         if before.permanent:
             return
-        breaker = before.failed(now_s, cause, chance=self._chance())
+        breaker = before.failed(now_s, cause, chance=self._chance(), lasted_s=lasted_s)
         if offer not in self._own:
             self._shared = breaker
         elif breaker.opened_s is None:
@@ -221,3 +231,10 @@ class Health:
 
     def _breaker(self, offer: str) -> Breaker:
         return self._own.get(offer, self._shared)
+
+
+def _lasted_s(pilot: Pilot) -> float:
+    """Return the time from a pilot's start to its end; 0 if these are not known."""
+    if pilot.started_s is None or pilot.ended_s is None:
+        return 0.0
+    return max(0.0, pilot.ended_s - pilot.started_s)

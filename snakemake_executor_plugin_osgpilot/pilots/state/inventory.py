@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -78,9 +78,14 @@ class PilotInventory:
     def _risk(self) -> Risk:
         """Return the pilots that have not run a job yet."""
         unproven = [pilot for pilot in self.live if not self._proven(pilot)]
+        starts_s: defaultdict[str, list[float]] = defaultdict(list)
+        for pilot in unproven:
+            if pilot.state.serves and pilot.started_s is not None:
+                starts_s[pilot.offer].append(pilot.started_s)
         return Risk(
             Counter(pilot.offer for pilot in unproven if pilot.state.waits),
             Counter(pilot.offer for pilot in unproven if not pilot.state.waits),
+            starts_s,
         )
 
     def _proven(self, pilot: Pilot) -> bool:

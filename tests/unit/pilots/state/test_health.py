@@ -10,6 +10,8 @@ from snakemake_executor_plugin_osgpilot.pilots.state.circuit_breaker import (
     FAILURES_MAX,
     GIVE_UP_AFTER_S,
     NODE_STRIKES_MAX,
+    OUTLIVES_BY,
+    OUTLIVES_MIN_S,
     PROBE_AFTER_MAX_S,
     PROBE_AFTER_S,
 )
@@ -141,6 +143,57 @@ def test_a_try_is_one_pilot_although_many_wait(here):
     assert here.roster.held_back(DUE_S) == ()
     here.tell(waiting[:1], Seen.RUNNING, DUE_S, started_s=DUE_S)
     assert here.roster.held_back(DUE_S) == OFFERS
+
+
+def probe_beside_failures(here, lasted_s):
+    """Have pilots fail after `lasted_s`; return a probe that has started since, and when."""
+    names = here.ask("a", FAILURES_MAX)
+    for name in names:
+        here.tell([name], Seen.RUNNING, 0.0, started_s=0.0)
+        here.tell([name], Seen.FAILED, lasted_s, started_s=0.0, ends_s=lasted_s, node=name)
+    probe, start_s = here.ask("a"), lasted_s + DUE_S
+    here.tell(probe, Seen.RUNNING, start_s, started_s=start_s)
+    return probe, start_s
+
+
+def test_probe_that_outlives_the_failed_ones_lets_others_be_requested_and_start(here):
+    _, start_s = probe_beside_failures(here, 100.0)
+    soon_s, later_s = start_s + OUTLIVES_BY * 100.0, start_s + OUTLIVES_BY * 100.0 + 1.0
+    assert [here.room(offer, soon_s) for offer in OFFERS] == [0, 0, 0]
+    assert here.roster.held_back(soon_s) == OFFERS
+    assert [here.room(offer, later_s) for offer in OFFERS] == [None, None, None]
+    assert here.roster.held_back(later_s) == ()
+
+
+def test_probe_outlives_pilots_that_failed_at_once_no_sooner_than_an_early_end_shows(here):
+    _, start_s = probe_beside_failures(here, 1.0)
+    assert here.room("a", start_s + OUTLIVES_MIN_S) == 0
+    assert here.room("a", start_s + OUTLIVES_MIN_S + 1.0) is None
+
+
+def test_probe_that_fails_late_closes_the_gate_again(here):
+    """The next one has to last longer than it did."""
+    probe, start_s = probe_beside_failures(here, 100.0)
+    failed_s = start_s + 300.0
+    here.tell(probe, Seen.FAILED, failed_s, started_s=start_s, ends_s=failed_s, node="n9")
+    assert [here.room(offer, failed_s + 1.0) for offer in OFFERS] == [0, 0, 0]
+    start_s = failed_s + 10 * PROBE_AFTER_S
+    here.tell(here.ask("b"), Seen.RUNNING, start_s, started_s=start_s)
+    assert here.room("a", start_s + OUTLIVES_BY * 100.0 + 1.0) == 0
+    assert here.room("a", start_s + OUTLIVES_BY * 300.0 + 1.0) is None
+
+
+def test_pilot_that_started_before_the_last_failure_is_no_evidence(here):
+    here.tell(here.ask("b"), Seen.RUNNING, 0.0, started_s=0.0)
+    names = here.ask("a", FAILURES_MAX)
+    here.tell(names, Seen.FAILED, 100.0, started_s=0.0, ends_s=100.0, node="n1")
+    assert here.room("c", 100.0 + OUTLIVES_BY * 100.0) == 0
+
+
+def test_draining_pilot_is_no_evidence(here):
+    probe, start_s = probe_beside_failures(here, 100.0)
+    here.roster.mark_draining([here.roster[probe[0]]], start_s)
+    assert here.room("a", start_s + OUTLIVES_BY * 100.0 + 1.0) == 0
 
 
 def test_ending_on_notice_is_not_a_failure(here):
