@@ -192,7 +192,7 @@ class Look:
         remedy = (
             f"make `ssh {ssh} {missing} --version` work"
             if ssh
-            else "run Snakemake where Slurm's commands work, or name that host in the site file's "
+            else "run this where Slurm's commands work, or name that host in the site file's "
             "`slurm.ssh`"
         )
         return MissingPrerequisiteError(f"`{missing}` was not found{self._where}; {remedy}")
