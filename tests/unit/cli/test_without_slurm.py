@@ -39,14 +39,14 @@ def without_slurm(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "missing"),
     [
-        ("site", "check"),
-        ("site", "init", *ANSWERS),
-        ("doctor", "--only", "slurm", "--no-probe"),
+        (("site", "check"), "sbatch"),
+        (("site", "init", *ANSWERS), "scontrol"),
+        (("doctor", "--only", "slurm", "--no-probe"), "sbatch"),
     ],
     ids=["site check", "site init", "doctor"],
 )
-def test_a_missing_slurm_command_is_named_and_where_to_run_instead(words, without_slurm):
+def test_a_missing_slurm_command_is_named_and_where_to_run_instead(words, missing, without_slurm):
     said = without_slurm(*words)
-    assert "` was not found; run this where Slurm's commands work, or name that host " in said
+    assert f"`{missing}` was not found; run this where Slurm's commands work, or name " in said
