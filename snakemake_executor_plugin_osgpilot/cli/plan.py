@@ -86,6 +86,11 @@ def _beside(found: Preview) -> Iterator[str]:
         yield f"more may come: jobs that follow the checkpoint {after} are not known yet{of}"
     if found.in_use:
         yield f"a start would be refused now: {found.in_use}"
+    elif found.is_locked:
+        yield (
+            "this folder has Snakemake's lock: a Snakemake that runs here holds it, or one that "
+            "was killed left it; in the second case, run `snakemake --unlock` before you start"
+        )
     for site, why in found.silent.items():
         yield f"site {site} does not answer; a run starts without it and polls it again: {why}"
 

@@ -170,6 +170,8 @@ def _against_cluster(context: CheckContext) -> list[str]:
 
     file = context.site_file
     try:
+        if missing := context.look.reported().slurm_problem:
+            raise missing
         reported = context.facts.reported()
     except OsgpilotError as error:
         raise InputError(f"{error}; --offline checks only the file") from error

@@ -12,6 +12,7 @@ import ast
 import functools
 import inspect
 import io
+import logging
 import pickle
 import platform
 import shutil
@@ -97,6 +98,27 @@ def log_file_disabled() -> Iterator[None]:
         yield
     finally:
         cli.create_output_settings = original
+
+
+LOCKED = "Error: Directory cannot be locked."
+
+
+@contextmanager
+def lock_message_hidden() -> Iterator[None]:
+    """Leave out what Snakemake says of a locked folder in a dry run: it reads like an error.
+
+    Filters the message of `Persistence.lock_warn_only` (9.27.1). If its text changes, it is shown.
+    """
+    from snakemake.logging import logger
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(LOCKED)
+
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ class Previewer(AbstractExecutor):  # type: ignore[misc]
         return Preview(
             tuple(decisions), previews, script(), local, tuple(sorted(checkpoints)), tuple(unseen),
             {name: str(error) for name, error in ground.silent.items()}, in_use(state_folder),
+            self.workflow.persistence.locked,
         )  # fmt: skip
 
     def run_job(self, job: AnyJob) -> NoReturn:

@@ -107,7 +107,7 @@ class Preview:
     `local` has the number of jobs that Snakemake runs itself, by rule, `checkpoints` the rules
     after which more jobs may come, `unseen` the rules without a job so far, and `silent` why a site
     does not answer, by its name. `in_use` is why no run can begin in this folder now, empty if one
-    can.
+    can. `is_locked` is True if Snakemake has locked files of the workflow in this folder.
     """
 
     routes: tuple[RouteDecision, ...]
@@ -118,6 +118,7 @@ class Preview:
     unseen: tuple[str, ...] = ()
     silent: Mapping[str, str] = field(default_factory=dict)
     in_use: str = ""
+    is_locked: bool = False
 
     @property
     def refused(self) -> bool:
@@ -147,6 +148,7 @@ class Preview:
             "unseen": list(self.unseen),
             "silent": dict(self.silent),
             "in_use": self.in_use,
+            "is_locked": self.is_locked,
         }
 
 

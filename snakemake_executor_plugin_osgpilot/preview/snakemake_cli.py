@@ -15,7 +15,7 @@ from typing import Any
 from snakemake import cli
 from snakemake.settings.enums import Quietness
 
-from ..common.snakemake_compat import executor_replaced, log_file_disabled
+from ..common.snakemake_compat import executor_replaced, lock_message_hidden, log_file_disabled
 from ..errors import InputError
 from .ended import Ended
 from .executor import Previewer
@@ -55,7 +55,7 @@ def ask(argv: Sequence[str], executor: type) -> Any:
 
     None if Snakemake refused and printed the reason. Raises an `OsgpilotError`.
     """
-    with executor_replaced(NAME, executor), log_file_disabled():
+    with executor_replaced(NAME, executor), log_file_disabled(), lock_message_hidden():
         with _errors_without_usage():
             parser, args = cli.parse_args(list(argv))
         _check(args)

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from importlib import resources
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from ..common.counting import count_of, size_of
 from ..common.durations import duration
 from ..common.printable import printable
 from ..common.times import clock, date
 from ..model import runtime_by_size
+from .compiled_pages import compiled_pages
 from .core_hours import waste
 from .recommendations import JOBS_MIN, profile, uses
 from .replay import ReplayedRun
@@ -139,14 +139,14 @@ def _shown(value: object) -> object:
 
 @cache
 def _template() -> Template:
-    text = resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
     made = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        finalize=_shown,
+        finalize=_shown, loader=FileSystemLoader(Path(__file__).parent), auto_reload=False,
+        bytecode_cache=compiled_pages(Path(__file__)),
     )  # fmt: skip
     made.filters |= {"duration": duration, "clock": clock, "date": date, "hours": _hours}
     made.filters |= {"count": count_of, "size": size_of}
-    return made.from_string(text)
+    return made.get_template("page.html.j2")
 
 
 def _chart(cores: Balance) -> dict[str, str]:

@@ -21,6 +21,9 @@ STATE = Path(".snakemake", "osgpilot")
 IDLE_MAX = 64 * 1024
 """Size in bytes above which a history is certainly of a run that had jobs."""
 
+WORK = ("waiting", "running", "to_come")
+"""Numbers of jobs in a plan."""
+
 
 def find(workdir: Path, run: str = "") -> Path:
     """Return the folder of a run in `workdir` by the beginning of its id; if none is named, of the
@@ -53,9 +56,11 @@ def had_nothing_to_do(folder: Path) -> bool:
         lines = [line for line in read(history)[0] if is_whole(line)]
     except OSError:
         return False
-    if not lines or {line["kind"] for line in lines} != {"life", "end"}:
+    # a plan of nothing: the run was over before or after its first decision
+    told = [line for line in lines if line["kind"] != "plan" or any(map(line.get, WORK))]
+    if not told or {line["kind"] for line in told} != {"life", "end"}:
         return False
-    end = lines[-1]
+    end = told[-1]
     return end["kind"] == "end" and not any(map(end.get, ("error", "interrupted", "to_come")))
 
 

@@ -35,7 +35,7 @@ PROBE = """
 home() { case $1 in "~/"*) printf %s "$HOME/${1#??}" ;; *) printf %s "$1" ;; esac; }
 printf 'home=%s\\nuser=%s\\nuid=%s\\n' "$HOME" "$(id -un)" "$(id -u)"
 for each in sbatch squeue scancel; do
-    command -v "$each" > /dev/null || printf 'missing=%s\\n' "$each"
+    command -v "$each" > /dev/null || { printf 'missing=%s\\n' "$each"; break; }
 done
 token=$(home "$1") image=$(home "$2")
 if why=$(LC_ALL=C head -c 1 -- "$token" 2>&1 > /dev/null); then
@@ -192,7 +192,7 @@ class Look:
         remedy = (
             f"make `ssh {ssh} {missing} --version` work"
             if ssh
-            else "run Snakemake where Slurm's commands work, or name that host in the site file's "
+            else "run this where Slurm's commands work, or name that host in the site file's "
             "`slurm.ssh`"
         )
         return MissingPrerequisiteError(f"`{missing}` was not found{self._where}; {remedy}")

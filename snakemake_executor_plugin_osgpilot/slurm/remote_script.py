@@ -27,13 +27,13 @@ Snakemake runs, and the user's own. The path of its configuration and a token ar
 printed in UTC, independent of the host's time zone, and messages in English."""
 
 _NOT_RUN = {
-    LATE: "the command came too late",
+    LATE: "`{}`: the command came too late",
     UNWRITTEN: "files could not be written",
-    "124": "the command did not end in time",
-    "125": "`timeout` failed",
-    "126": "the command cannot be run",
-    "127": "the command was not found",
-    "137": "the command was killed",
+    "124": "`{}`: the command did not end in time",
+    "125": "`{}`: `timeout` failed",
+    "126": "`{}`: the command cannot be run",
+    "127": "`{}` was not found",
+    "137": "`{}`: the command was killed",
 }
 """Statuses that are not the command's own; numbers are those of timeout(1) and sh(1)."""
 
@@ -134,8 +134,5 @@ def answer(out: str, err: str, *, mark: str, what: str) -> Answer:
     status = parts[2].strip()
     if why := _NOT_RUN.get(status):
         says_more = message and not message.startswith("timeout: failed to run command")
-        details = f": {message}" if says_more else ""
-        raise OutcomeUnknownError(
-            f"{why}{details}" if status == UNWRITTEN else f"`{what}`: {why}{details}"
-        )
+        raise OutcomeUnknownError(why.format(what) + (f": {message}" if says_more else ""))
     return Answer(int(status), printed, err, int(began))

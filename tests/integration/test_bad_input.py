@@ -86,7 +86,7 @@ def test_no_slurm(refused, tmp_path_factory):
         if tool.name != "sbatch":
             (tools / tool.name).symlink_to(tool)
     said = refused(env={"PATH": f"{Path(sys.executable).parent}:{tools}"})
-    assert "`sbatch` was not found; run Snakemake where Slurm's commands work" in said
+    assert "`sbatch` was not found; run this where Slurm's commands work" in said
 
 
 def test_no_access_point(refused):

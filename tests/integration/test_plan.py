@@ -155,12 +155,19 @@ rule wait:
     said = planned(workflow)
     assert said.returncode == 1, said.stderr
     assert "a start would be refused now: another Snakemake is running in this f" in said.stdout
+    assert "cannot be locked" not in said.stderr + said.stdout
     assert "project TestProject: 1 job ready" in said.stdout
     assert process.poll() is None, workflow.said
     os.kill(process.pid, signal.SIGINT)
     process.wait(PATIENCE_S)
     again = planned(workflow)
     assert (again.returncode, "refused" in again.stdout) == (0, False), again.stderr
+    assert "lock" not in again.stdout
+    # as a killed Snakemake leaves it
+    (workflow.folder / ".snakemake" / "locks" / "0.output.lock").write_text("out\n")
+    locked = planned(workflow)
+    assert "run `snakemake --unlock`" in " ".join(locked.stdout.split()), locked.stdout
+    assert "cannot be locked" not in locked.stderr + locked.stdout
 
 
 def test_a_plan_in_a_folder_that_cannot_be_written_is_refused_in_one_line(workflow):

@@ -58,6 +58,13 @@ def test_a_folder_that_a_live_run_holds_is_named_and_no_run_can_begin(planned):
     assert json.loads(as_data.output)["in_use"] == found.in_use
 
 
+@pytest.mark.parametrize(("why", "shown"), [("", True), ("another Snakemake is running", False)])
+def test_a_lock_of_snakemake_is_shown_unless_the_run_that_holds_it_is_known(planned, why, shown):
+    answer = planned(Preview((), (project(),), "", in_use=why, is_locked=True))
+    assert ("run `snakemake --unlock` before you start" in " ".join(answer.output.split())) == shown
+    assert answer.exit_code == (0 if shown else 1)
+
+
 def test_an_argument_that_snakemake_does_not_know_is_named_without_the_usage():
     refused = CliRunner().invoke(main, ["plan", "--executor", "osgpilot", "--osgpilot-max-pilts=1"])
     assert refused.exit_code == 2

@@ -117,9 +117,16 @@ SECOND = {**LIFE, "run": "20260102-1-bb"}
 IDLE = {**END, "to_come": 0}
 
 
-def test_a_run_with_nothing_to_do_does_not_hide_the_one_before_it(osgpilot, tmp_path):
+NO_WORK = {
+    "kind": "plan", "at_s": 1.0, "waiting": 0, "running": 0, "to_come": 0, "actions": [],
+    "refusals": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("planned", [[], [NO_WORK]], ids=["at once", "after a decision"])
+def test_a_run_with_nothing_to_do_does_not_hide_the_one_before_it(planned, osgpilot, tmp_path):
     osgpilot.write("20260101-1-aa", *DONE, END, at_s=1000)
-    osgpilot.write("20260102-1-bb", SECOND, IDLE, at_s=2000)
+    osgpilot.write("20260102-1-bb", SECOND, *planned, IDLE, at_s=2000)
     assert LIFE["run"] in osgpilot("status").output
     assert LIFE["run"] in osgpilot("report", "--out", str(tmp_path / "page.html")).output
     assert "20260102-1-bb" in osgpilot("status", "--run", "20260102").output
@@ -134,9 +141,19 @@ def test_a_run_with_nothing_to_do_does_not_hide_the_one_before_it(osgpilot, tmp_
         [SECOND, {**IDLE, "to_come": 3}],
         [SECOND, IDLE, SECOND],
         [SECOND, {"kind": "steps", "done": 1, "total": 1}, IDLE],
+        [SECOND, {**NO_WORK, "to_come": 3}, IDLE],
         [SECOND, queued("a", "000001"), IDLE],
     ],
-    ids=["begun", "error", "interrupted", "unfinished", "resumed", "local rules", "jobs"],
+    ids=[
+        "begun",
+        "error",
+        "interrupted",
+        "unfinished",
+        "resumed",
+        "local rules",
+        "planned",
+        "jobs",
+    ],
 )
 def test_a_run_that_had_something_to_do_is_shown_although_no_job_ran(osgpilot, lines):
     osgpilot.write("20260101-1-aa", *DONE, END, at_s=1000)

@@ -114,9 +114,7 @@ def test_an_image_that_is_none_and_one_that_cannot_be_read_are_refused(site, hom
 
 def test_without_slurm_the_line_says_where_to_run(site, home):
     (home / "bin" / "squeue").rename(home / "bin" / "off")
-    with pytest.raises(
-        MissingPrerequisiteError, match="`squeue` was not found; run Snakemake where"
-    ):
+    with pytest.raises(MissingPrerequisiteError, match="`squeue` was not found; run this where"):
         check(site)
 
 

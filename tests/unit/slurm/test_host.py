@@ -93,7 +93,7 @@ def test_where_nothing_runs_there_is_nothing_to_interrupt(host):
 def test_a_command_that_is_not_there_is_no_answer(host, gone):
     with pytest.raises(OutcomeUnknownError) as failed:
         host.run([gone])
-    assert str(failed.value) == f"`{gone}`: the command was not found"
+    assert str(failed.value) == f"`{gone}` was not found"
 
 
 def through_sh(text: str) -> str:
