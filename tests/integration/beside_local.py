@@ -1,10 +1,9 @@
 """The same workflow by the local executor, to compare with."""
 
-import subprocess
-import sys
 from pathlib import Path
 
-from conftest import Workflow
+import preloaded
+from conftest import PATIENCE_S, Workflow
 
 IMAGE = "/opt/sif/job.sif"
 """Has Python 3, R and R Markdown, and no Snakemake."""
@@ -23,10 +22,10 @@ def prepare(workflow: Workflow, local: Path, text: str, **given: str) -> None:
 
 def run_locally(folder: Path, *options: str, status: int = 0) -> str:
     """Run the workflow of `folder` by the local executor; return what it says."""
-    argv = [sys.executable, "-m", "snakemake", "--cores", "4", *options]
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr
-    return done.stderr
+    said = folder / "said"
+    done = preloaded.start(["--cores", "4", *options], folder, said).wait(PATIENCE_S)
+    assert done == status, said.read_text()
+    return said.read_text()
 
 
 def files(folder: Path, *but: str) -> dict[str, bytes]:

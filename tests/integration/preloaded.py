@@ -80,7 +80,22 @@ def environment() -> dict[str, str]:
 
 
 ORDINARY = environment()
-"""That in which the libraries are imported. A test that has changed its own needs a new process."""
+"""That in which the libraries are imported."""
+
+READ_LATER = ("GREETING", "MODULEPATH", "OSGPILOT_", "PATH", "SNAKEMAKE_")
+"""How the names begin of variables that neither the interpreter nor the libraries depend on when
+they start. If any other one was changed, a new process is needed.
+"""
+
+
+def change(env: dict[str, str]) -> dict[str, str | None] | None:
+    """Return what makes `env` of the ordinary environment, None if that takes a new process."""
+    changed = {
+        name: env.get(name)
+        for name in env.keys() | ORDINARY.keys()
+        if env.get(name) != ORDINARY.get(name)
+    }
+    return changed if all(name.startswith(READ_LATER) for name in changed) else None
 
 
 def start(argv: list[str], folder: Path, output: Path) -> Process:
@@ -90,8 +105,9 @@ def start(argv: list[str], folder: Path, output: Path) -> Process:
     """
     output.write_text("")
     env = environment()
-    if env == ORDINARY:
-        return _preloaded().start(argv, folder, output)
+    changed = change(env)
+    if changed is not None:
+        return _preloaded().start(argv, folder, output, changed)
     with output.open("w") as said:
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", *argv],
@@ -102,7 +118,8 @@ def start(argv: list[str], folder: Path, output: Path) -> Process:
 LIBRARIES = (
     *("asyncio", "boto3.session", "docutils.core", "docutils.parsers.rst.directives.images"),
     *("jinja2", "jsonschema", "numpy", "pandas", "psutil", "pulp", "requests_oauthlib"),
-    *("s3transfer.manager", "sqlmodel", "tenacity", "tornado.ioloop", "yaml"),
+    *("s3transfer.manager", "smart_open", "sqlmodel", "tabulate", "tenacity", "tornado.ioloop"),
+    "yaml",
 )
 """Those that take longest to import, and keep nothing of the folder or of the arguments."""
 
@@ -121,9 +138,11 @@ class Preloaded:
             )
         atexit.register(self.stop)
 
-    def start(self, argv: list[str], folder: Path, output: Path) -> Started:
+    def start(
+        self, argv: list[str], folder: Path, output: Path, changed: dict[str, str | None]
+    ) -> Started:
         news, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        request = {"argv": argv, "folder": str(folder), "output": str(output)}
+        request = {"argv": argv, "folder": str(folder), "output": str(output), "changed": changed}
         with theirs:
             socket.send_fds(self._requests, [json.dumps(request).encode()], [theirs.fileno()])
         return Started(news)
@@ -171,9 +190,14 @@ def keeper(news: int) -> bool:
     os._exit(0)
 
 
-def become(argv: list[str], folder: str, output: str) -> None:
+def become(argv: list[str], folder: str, output: str, changed: dict[str, str | None]) -> None:
     """Make this process what a new one would be."""
     os.setsid()
+    for name, value in changed.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
     for number, file, flags in ((0, os.devnull, os.O_RDONLY), (1, output, os.O_WRONLY)):
         opened = os.open(file, flags)
         os.dup2(opened, number)

@@ -40,10 +40,24 @@ def state(workflow: Workflow, *arguments: str) -> dict:
     return json.loads((workflow.folder / "state.json").read_text())
 
 
-def test_a_fork_is_like_a_new_process(workflow: Workflow, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"PATH": "/nowhere:/usr/bin:/bin", "GREETING": 'it\'s "fine"\n'}, {"PATH": None}],
+    ids=["nothing", "other values", "less"],
+)
+def test_a_fork_is_like_a_new_process(
+    changed: dict[str, str | None], workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+):
     workflow.snakefile(SNAKEFILE)
+    for name, value in changed.items():
+        if value is None:
+            monkeypatch.delenv(name)
+        else:
+            monkeypatch.setenv(name, value)
+    assert preloaded.change(preloaded.environment()) == changed
     forked = state(workflow, "--cores", "1", "--nocolor")
     monkeypatch.setenv("ANOTHER", "environment")
+    assert preloaded.change(preloaded.environment()) is None
     new = state(workflow, "--cores", "1", "--nocolor")
     assert new["environment"].pop("ANOTHER") == "environment"
     assert forked == new

@@ -1,6 +1,7 @@
 """Makespan and core-hours that nobody beats, on workloads whose best is known."""
 
 import random
+from contextlib import suppress
 from dataclasses import replace
 from itertools import combinations_with_replacement, product
 
@@ -264,9 +265,23 @@ class Script:
         return Plan(launches)
 
 
+class GaveUpError(Exception):
+    """All pilots of a script are over, and jobs are left."""
+
+
+class ImpatientScript(Script):
+    """A script that does not wait for the end of a simulation that goes nowhere."""
+
+    def __call__(self, snapshot, *_):
+        decided = super().__call__()
+        if not decided.actions and all(pilot.state.over for pilot in snapshot.pilots):
+            raise GaveUpError
+        return decided
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_no_choice_of_pilots_beats_the_bounds(seed):
-    """All ways to ask for up to six pilots at once, of four kinds, on eight cores at most."""
+    """All ways to ask for up to four pilots at once, of four kinds, on eight cores at most."""
     one, two = (PilotType(f"{n}c", Shape(n, 4000 * n), (3600, 7200)) for n in (1, 2))
     policy = Policy((two, one), pilots_max=8, pending_max=8, cores_max=8)
     site = Site("s", policy.offers, waits=Waits(300.0), idle_s=60.0)
@@ -278,8 +293,9 @@ def test_no_choice_of_pilots_beats_the_bounds(seed):
     best_s = best_core_s = float("inf")
     for count in range(1, 5):
         for launches in combinations_with_replacement(kinds, count):
-            told = run(workload_of("w", jobs), site, Script(launches), policy, seed)
-            if not told.jobs_left:
+            with suppress(GaveUpError):
+                told = run(workload_of("w", jobs), site, ImpatientScript(launches), policy, seed)
+                assert not told.jobs_left
                 best_s = min(best_s, told.makespan_s)
                 best_core_s = min(best_core_s, told.charged_core_s)
     assert bound.any_order_s <= bound.makespan_s <= best_s < 1.5 * bound.makespan_s

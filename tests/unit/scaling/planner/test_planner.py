@@ -434,19 +434,32 @@ def queued(name, asked_s, offer=OFFER):
     return replace(there, shape=offer.shape, offer=offer.name)
 
 
-def test_pilots_in_the_queue_that_are_no_longer_worth_having_are_cancelled_the_latest_first():
-    policy = replace(POLICY, cost_weight=0.8)
+@pytest.mark.parametrize(("cost_weight", "jobs"), [(0.8, 80), (0.5, 400), (0.2, 80)])
+def test_pilots_in_the_queue_that_are_no_longer_worth_having_are_cancelled_the_latest_first(
+    cost_weight, jobs
+):
+    """What is left is no less than the target size, and by less than a pilot more."""
+    policy = replace(POLICY, cost_weight=cost_weight)
     pilots = [queued(f"p{n:02}", float(n)) for n in range(20)]
     more = {"policy": policy, "known": KNOWN, "now_s": 400.0, "pilots": pilots}
-    cancelled = released(decide({SMALL: 80}, **more), Cancel)
-    decided = decide({SMALL: 80}, **more)
+    decided = decide({SMALL: jobs}, **more)
+    cancelled = released(decided, Cancel)
     assert {a.reason for a in decided.actions} == {"more cores are not worth having for 400 s"}
     wanted = decided.forecast.wanted_cores
     assert sorted(cancelled) == [f"p{n:02}" for n in range(20 - len(cancelled), 20)]
     assert len(cancelled) == int((80 - wanted) // 4) > 0
-    assert not released(decide({SMALL: 80}, further={SMALL: 500}, **more), Cancel)
-    again = decide({SMALL: 80}, **more | {"pilots": pilots[: 20 - len(cancelled)]})
+    assert not released(decide({SMALL: jobs}, further={SMALL: 500}, **more), Cancel)
+    again = decide({SMALL: jobs}, **more | {"pilots": pilots[: 20 - len(cancelled)]})
     assert again.actions == ()
+
+
+def test_where_a_large_pilot_is_worth_having_a_small_one_in_the_queue_is_not_always():
+    policy = replace(POLICY, offers=(OFFER, WIDE), cost_weight=0.2)
+    small = [queued(f"p{n:02}", float(n)) for n in range(9)]
+    wide = queued("wide", 9.0, WIDE)
+    decided = decide({SMALL: 80}, pilots=[*small, wide], known=KNOWN, policy=policy, now_s=400.0)
+    assert 36 < decided.forecast.wanted_cores <= 40
+    assert released(decided, Cancel) == ["p08"]
 
 
 def test_the_only_pilot_in_the_queue_that_can_host_a_waiting_class_is_not_cancelled():
