@@ -15,7 +15,7 @@ from ..model.resources import Pilot, PilotState
 from ..model.snapshot import Gate
 from .batch_system import Allocation, Expectation, PilotRequests, Slurm
 from .state.inventory import UNREGISTERED, UNTESTED, PilotInventory
-from .state.lifecycle import ABSENT_LOOKS_TO_BELIEVE, PilotObservations, StateChange
+from .state.lifecycle import ABSENT_LOOKS_TO_BELIEVE, PilotObservations, StateChange, requeued
 
 END_WAIT_S = 20.0
 """Time for a pilot to end gracefully; at the end of a workflow it has no job to lose."""
@@ -119,8 +119,11 @@ class PilotManager:
             return []
         rows = self._slurm.look()
         now_s = self._clock.now_s()
+        again = [pilot for pilot in self.live if requeued(pilot, rows.get(pilot.name))]
         changes = self._inventory.look(rows, observations, self._log_tail, now_s)
         self._changes += changes
+        # one that runs by now stays: Slurm decides
+        self._on_allocations(self._slurm.cancel_pending, again)
         late = self._inventory.unregistered(observations.asked_s)
         self._on_allocations(self._slurm.end_running, late)
         for pilot in late:

@@ -1,4 +1,4 @@
-"""A cluster that preempts pilots, hides the jobs of others, and starts jobs slowly."""
+"""A cluster that preempts or requeues pilots, hides the jobs of others, and starts jobs slowly."""
 
 import json
 import subprocess
@@ -107,14 +107,32 @@ def await_starts(pool: Pool, workflow: "subprocess.Popen[str]", times: int) -> N
     until(all_started, PATIENCE_S, "starts of all jobs")
 
 
+def await_end_of_first(folder: Path) -> None:
+    over = ("cancelled", "done", "failed")
+    until(lambda: pilots(folder)[0]["state"] in over, PATIENCE_S, "the end of the pilot")
+
+
 def test_a_pilot_that_is_preempted_costs_no_job_and_no_retry(shared: Pool):
     with started(shared, "preempted") as (workflow, folder):
         await_starts(shared, workflow, 4)
         whole = ("sbatch", "--parsable", "--partition=short", "--nodes=4", "--exclusive")
         other = shared.say(*whole, "--wrap=sleep 600", user="bob", folder="/home/bob")
-        over = ("cancelled", "done", "failed")
-        until(lambda: pilots(folder)[0]["state"] in over, PATIENCE_S, "the end of the pilot")
+        await_end_of_first(folder)
         shared.say("scancel", other, user="bob")
         await_starts(shared, workflow, 8)
         end(shared, workflow)
         assert len(pilots(folder)) > 1
+
+
+def test_a_pilot_that_an_administrator_requeues_is_taken_back_and_replaced(shared: Pool):
+    with started(shared, "requeued") as (workflow, folder):
+        await_starts(shared, workflow, 4)
+        (pilot,) = shared.say("squeue", "--noheader", "--format=%A").split()
+        for change in (("update", f"jobid={pilot}", "requeue=1"), ("requeue", pilot)):
+            shared.say("scontrol", *change, user="root")
+        await_end_of_first(folder)
+        await_starts(shared, workflow, 8)
+        end(shared, workflow)
+        first, *others = pilots(folder)
+        assert first["state"] == "cancelled"
+        assert others

@@ -110,7 +110,7 @@ _LIVE = (_S.INTENDED, _S.PENDING, _S.BOOTING, _S.READY, _S.DRAINING)
 NEXT: Mapping[tuple[PilotState, Seen], PilotState] = {
     (_S.INTENDED, Seen.QUEUED): _S.PENDING,
     (_S.PENDING, Seen.QUEUED): _S.PENDING,
-    # requeued by the administrator: the pilot will boot again
+    # requeued by the administrator: the pilot will boot again, unless it has served (`requeued`)
     (_S.BOOTING, Seen.QUEUED): _S.PENDING,
     (_S.READY, Seen.QUEUED): _S.PENDING,
     (_S.DRAINING, Seen.QUEUED): _S.DRAINING,
@@ -181,6 +181,15 @@ def advance(pilot: Pilot, row: Row | None, *, at_s: float, in_pool: bool = False
         changed: dict[str, Any] = dict(zip(_ROW_FIELDS, values, strict=True))
         pilot = replace(pilot, **changed)
     return _transition(pilot, row.seen, at_s, row.ends_s)
+
+
+def requeued(pilot: Pilot, row: Row | None) -> bool:
+    """Return True if Slurm queues a pilot again that served or was ending when `row` was shown.
+
+    An administrator can do that despite `--no-requeue`. Nobody waits for its second start.
+    """
+    had_its_time = pilot.state in (_S.READY, _S.DRAINING)
+    return had_its_time and row is not None and row.seen is Seen.QUEUED
 
 
 def _transition(pilot: Pilot, seen: Seen, at_s: float, ended_s: float | None = None) -> Pilot:

@@ -118,6 +118,28 @@ def test_a_cancelled_plan_takes_back_the_pending_pilot_only(fleet, slurm):
     assert slurm.cancelled == ["2"]
 
 
+@pytest.mark.parametrize("ending", [False, True], ids=["serving", "ending"])
+def test_a_pilot_that_slurm_queues_again_after_it_served_is_taken_back(fleet, slurm, ending):
+    served = PilotObservations(served={"osgpilot-r1-1": 1.0}, jobs_wait=True)
+    fleet.apply(TWO)
+    for seen in (Seen.RUNNING, *[Seen.COMPLETING] * ending, Seen.QUEUED):
+        slurm.rows["osgpilot-r1-1"] = Row("1", "osgpilot-r1-1", seen)
+        fleet.look(served)
+    assert slurm.cancelled == ["1"]
+    fleet.look(served)
+    assert states(fleet) == [PilotState.CANCELLED, PilotState.PENDING]
+    assert not fleet.gates(), "no failure of its type"
+
+
+def test_a_pilot_that_slurm_queues_again_before_it_served_boots_again(fleet, slurm):
+    fleet.apply(ONE)
+    for seen in (Seen.RUNNING, Seen.QUEUED, Seen.RUNNING):
+        slurm.show(seen)
+        fleet.look(JOBS_WAIT)
+    assert slurm.cancelled == []
+    assert states(fleet) == [PilotState.BOOTING]
+
+
 def test_a_drained_pilot_is_signalled_and_takes_no_part_any_more(fleet, slurm):
     fleet.apply(ONE)
     slurm.show(Seen.RUNNING)
